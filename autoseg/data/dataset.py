@@ -1,0 +1,115 @@
+"""A dataset as the program sees it, whatever folder layout it came from.
+
+- Labels keep the user's own values (BraTS 0, 1, 2, 4). Inside the program classes are 0..K-1: class k is `values[k]`, class 0 is background.
+- Channels have names; inputs at prediction time are matched by name, never by luck.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the voxels of a label file mean.
+
+    Attributes
+    ----------
+    names : name of each class, `names[0]` is the background
+    values : the user's value of each class, `values[0]` is 0; increasing
+    regions : name -> the user's values it unites (BraTS: whole tumour = 1, 2, 4); may be empty
+    ignore : the user's value of voxels that nobody annotated, or None
+    optional : values that the layout allows but a release may lack (BraTS 4, the resection cavity); the check drops those that no case has
+    """
+
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ignore: int | None = None
+    optional: tuple[int, ...] = ()
+
+    @property
+    def allowed(self) -> tuple[int, ...]:
+        """Every value that a label file may hold."""
+        return self.values if self.ignore is None else (*self.values, self.ignore)
+
+    def to_classes(self, values_ZYX: NDArray[np.integer]) -> NDArray[np.int16]:
+        """The user's values -> classes 0..K-1; the ignore label, or a value never declared, -> -1. Any shape."""
+        lookup = {value: index for index, value in enumerate(self.values)}
+        unique, inverse = np.unique(values_ZYX, return_inverse=True)
+        table = np.array([lookup.get(int(value), -1) for value in unique], dtype=np.int16)
+        return table[inverse].reshape(values_ZYX.shape)
+
+    def to_values(self, classes_ZYX: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Classes 0..K-1 -> the user's values, uint8 where they fit, else int16. Any shape."""
+        small = min(self.values) >= 0 and max(self.values) <= 255
+        return np.array(self.values, dtype=np.uint8 if small else np.int16)[classes_ZYX]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan and, for training, its segmentation.
+
+    Attributes
+    ----------
+    name : unique in its dataset; names every file that is made of the case
+    channels : one file for each channel in the dataset's channel order, or a single file that holds all channels
+    label : the segmentation, or None for a case to predict
+    group : cases of one group (a patient) never part between training and validation
+    """
+
+    name: str
+    channels: tuple[Path, ...]
+    label: Path | None
+    group: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of cases.
+
+    Attributes
+    ----------
+    name : the folder's name under `raw_data/`
+    root : the folder
+    layout : "nnunet", "decathlon" or "brats"
+    channel_names : in the order of `Case.channels`
+    labels : see `Labels`
+    cases : sorted by name, each with a label
+    file_ending : what predictions are written as (".nii.gz", ".nrrd", ".png", ...)
+    notes : what the reader should know about how the folder was understood (a segmentation with an unusual name, folders passed over)
+    problems : what keeps the folder from being used (a missing modality, a label value of two meanings): `Finding` texts for the check
+    """
+
+    name: str
+    root: Path
+    layout: str
+    channel_names: tuple[str, ...]
+    labels: Labels
+    cases: tuple[Case, ...]
+    file_ending: str
+    notes: tuple[str, ...] = ()
+    problems: tuple["Finding", ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a dataset.
+
+    Attributes
+    ----------
+    severity : "error" stops the work, "warning" does not
+    case : the case's name, or "" where the whole dataset is meant
+    file : the file or folder, or None
+    problem : what is wrong, with numbers
+    mend : what to do
+    """
+
+    severity: str
+    case: str
+    file: Path | None
+    problem: str
+    mend: str

@@ -1,0 +1,1 @@
+"""Folder layouts, one file each; `recognise` tells which one a folder has."""

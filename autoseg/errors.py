@@ -1,0 +1,25 @@
+"""What goes wrong in a user's hands: errors that name the case, the file, what is wrong and what to do.
+
+- Everything a user can cause or mend is an `AutosegError`; the command line prints its text and exits with 1.
+- Any other exception is a defect of ours and keeps its traceback.
+"""
+
+
+class AutosegError(Exception):
+    """A mistake or a circumstance that the user can mend; the text says how."""
+
+
+class UnreadableFile(AutosegError):
+    """A file cannot be decoded to its last byte."""
+
+
+class GeometryMismatch(AutosegError):
+    """Two images that belong together do not share one grid."""
+
+
+class PlanError(AutosegError):
+    """A plan holds an unknown key or an impossible value."""
+
+
+class Interrupted(AutosegError):
+    """The user pressed Ctrl-C; the text says how to go on."""

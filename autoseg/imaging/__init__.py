@@ -1,0 +1,1 @@
+"""One scan: voxels and geometry, readers and writers, crop, normalise, resample, components, surfaces."""

@@ -1,0 +1,1 @@
+"""Sliding window, predictor, ensembling, export; the model folder."""

@@ -1,0 +1,1 @@
+"""`build(network_plan, ...)` -> nn.Module; one file a family."""

@@ -1,0 +1,1 @@
+"""Batches, augmentation, losses, schedule, the trainer, checkpoints, the run's log."""

@@ -1,0 +1,115 @@
+"""Where raw data, plans, ready cases and models lie, and which dataset is current.
+
+- A workspace is a folder: the one given, `AUTOSEG_WORKSPACE`, or the current folder. No variable is needed.
+- The current dataset is the one last planned, kept in `plans/.current`, or the only one there is.
+- A dataset answers to its folder's name with or without `Dataset` and the three digits.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.errors import AutosegError
+from autoseg.files import write_text
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with `raw_data/`, `plans/`, `preprocessed/` and `models/`."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, given: Path | str | None = None) -> "Workspace":
+        """The workspace to use: `given`, else the environment's, else the current folder."""
+        return cls(Path(given or os.environ.get("AUTOSEG_WORKSPACE") or ".").resolve())
+
+    @property
+    def raw_data(self) -> Path:
+        return self.root / "raw_data"
+
+    def raw(self, dataset: str) -> Path:
+        return self.raw_data / dataset
+
+    def plan(self, dataset: str) -> Path:
+        return self.root / "plans" / f"{dataset}.json"
+
+    def fingerprint(self, dataset: str) -> Path:
+        return self.root / "plans" / f"{dataset}.fingerprint.json"
+
+    def folds(self, dataset: str) -> Path:
+        return self.root / "plans" / f"{dataset}.folds.json"
+
+    def preprocessed(self, dataset: str, configuration: str) -> Path:
+        return self.root / "preprocessed" / dataset / configuration
+
+    def model(self, dataset: str, configuration: str) -> Path:
+        return self.root / "models" / dataset / configuration
+
+    def fold(self, dataset: str, configuration: str, fold: str) -> Path:
+        return self.model(dataset, configuration) / f"fold_{fold}"
+
+    def resolve(self, name: str) -> str:
+        """The full name of the dataset that `name` means.
+
+        Raises
+        ------
+        AutosegError
+            no dataset, or more than one, answers to `name`; the text lists those there are
+        """
+        known = self.datasets()
+        if name in known:
+            return name
+        matches = [dataset for dataset in known if _short(dataset).lower() == _short(name).lower() or _number(dataset) == name.lstrip("0")]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise AutosegError(f"'{name}' could be {' or '.join(matches)}: write the full name.")
+        raise AutosegError(
+            f"There is no dataset '{name}' in {self.raw_data}. {_listing(known)}"
+            " Put the dataset's folder there, or a link to it; or name another workspace with --workspace."
+        )
+
+    def current(self) -> str:
+        """The dataset last planned, or the only one.
+
+        Raises
+        ------
+        AutosegError
+            no dataset was planned and there is not exactly one
+        """
+        marker = self.root / "plans" / ".current"
+        if marker.is_file():
+            return self.resolve(marker.read_text(encoding="utf-8").strip())
+        known = self.datasets()
+        if len(known) == 1:
+            return known[0]
+        raise AutosegError(f"Which dataset? None was planned in {self.root} yet. {_listing(known)} Name one with -d, or plan one: autoseg plan NAME")
+
+    def set_current(self, dataset: str) -> None:
+        """Remember the dataset last planned."""
+        write_text(self.root / "plans" / ".current", dataset + "\n")
+
+    def datasets(self) -> list[str]:
+        """Names of all datasets with raw data or a plan, sorted."""
+        raw = {entry.name for entry in _entries(self.raw_data) if entry.is_dir() and not entry.name.startswith(".")}
+        planned = {entry.name.removesuffix(".json") for entry in _entries(self.root / "plans") if re.fullmatch(r"[^.]+\.json", entry.name)}
+        return sorted(raw | planned)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _short(name: str) -> str:
+    return re.sub(r"^Dataset(\d{3}_)?", "", name, flags=re.IGNORECASE)
+
+
+def _number(name: str) -> str | None:
+    match = re.match(r"Dataset(\d{3})_", name)
+    return match[1].lstrip("0") if match else None
+
+
+def _listing(known: list[str]) -> str:
+    return f"Known are: {', '.join(known)}." if known else "No dataset is known yet."
