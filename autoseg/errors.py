@@ -17,6 +17,10 @@ class GeometryMismatch(AutosegError):
     """Two images that belong together do not share one grid."""
 
 
+class DatasetError(AutosegError):
+    """A dataset has faults that must be mended before work starts; the text lists all of them."""
+
+
 class PlanError(AutosegError):
     """A plan holds an unknown key or an impossible value."""
 
