@@ -1,0 +1,245 @@
+"""Judging predictions against references: one case, or a folder of them.
+
+- Prediction and reference must share one grid; a metric across two grids would be a number without meaning, so it is an error.
+- A value that nobody declared is an error too; a prediction without reference is an error, a reference without prediction is reported.
+- Whatever is wrong with any case is said at once, after all cases were tried.
+- Cases run in threads: reading and searching release the interpreter. Memory holds one case a worker.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from math import nan
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+from autoseg.data.dataset import Labels
+from autoseg.errors import AutosegError, GeometryMismatch
+from autoseg.evaluation.metrics import hd95
+from autoseg.evaluation.pair import Pair, pair_up
+from autoseg.evaluation.result import Evaluation, Row, Target, tabulate
+from autoseg.evaluation.schemes import scheme_named
+from autoseg.imaging.image import LabelMap, Spacing3, require_same_grid
+from autoseg.imaging.read import read_labels, stem_of, suffix_of
+from autoseg.progress import Progress, silent
+
+_LISTED = 20  # findings, names, or values in one message
+_Job = TypeVar("_Job")
+_Answer = TypeVar("_Answer")
+
+
+def targets_of(labels: Labels) -> tuple[Target, ...]:
+    """What a dataset's labels ask to be judged: the classes without the background, then the regions.
+
+    Raises
+    ------
+    AutosegError
+        a region has the name of a class that is something else, or there is only background
+    """
+    classes = {name: (value,) for name, value in zip(labels.names[1:], labels.values[1:], strict=True)}
+    targets = [Target(name, values) for name, values in classes.items()]
+    for name, values in labels.regions.items():
+        if name not in classes:
+            targets.append(Target(name, tuple(values), region=True))
+        elif tuple(values) != classes[name]:
+            raise AutosegError(f"'{name}' is the class {classes[name][0]} and also the region {tuple(values)}: give one of them another name.")
+    if not targets:
+        raise AutosegError("The labels declare nothing but background: there is nothing to evaluate.")
+    return tuple(targets)
+
+
+def labels_from_values(paths: Sequence[Path], *, workers: int | None = None) -> Labels:
+    """Labels named after the values that the files hold, for data that nobody declared.
+
+    Parameters
+    ----------
+    paths : label files, at least one
+    workers : files looked at together; None: one for each processor
+
+    Returns
+    -------
+    names "background", "label 1", ..., increasing values
+
+    Raises
+    ------
+    AutosegError
+        a file cannot be read, or there is only background
+    """
+    found = _in_threads({str(path): path for path in paths}, _values_in, workers, silent)
+    values = sorted({0}.union(*found.values()))
+    if len(values) == 1:
+        raise AutosegError("The references hold nothing but background (0): there is nothing to evaluate. Were these the label files?")
+    return Labels(("background", *(f"label {value}" for value in values[1:])), tuple(values))
+
+
+def evaluate_case(
+    prediction: LabelMap, reference: LabelMap, targets: Sequence[Target], *, scheme: str, ignore: int | None = None, surface: bool = True
+) -> list[Row]:
+    """Judge one prediction.
+
+    Parameters
+    ----------
+    prediction, reference : the user's values on one grid; a value of no target is background
+    targets : structures to judge
+    scheme : rules for empty structures, a key of `SCHEMES`
+    ignore : value of reference voxels that count nowhere; where borders are measured, they belong to no structure on either side
+    surface : whether to compute HD95
+
+    Returns
+    -------
+    a row for each target, in their order; spacing is the reference's
+
+    Raises
+    ------
+    GeometryMismatch
+        the two do not lie on one grid
+    AutosegError
+        an unknown scheme
+    """
+    require_same_grid(reference.geometry, prediction.geometry)
+    pair = pair_up(prediction.array, reference.array, [value for target in targets for value in target.values], ignore=ignore)
+    return _rows(pair, targets, reference.geometry.spacing, scheme, surface)
+
+
+def evaluate_folder(
+    predictions: Mapping[str, Path] | Path,
+    references: Mapping[str, Path] | Path,
+    labels: Labels,
+    *,
+    scheme: str = "nnunet",
+    surface: bool = True,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Judge every prediction of a folder.
+
+    Parameters
+    ----------
+    predictions, references : case -> label file, or a folder whose label files are named after their cases
+    labels : what the values mean
+    scheme : rules for empty structures, a key of `SCHEMES`
+    surface : whether to compute HD95
+    workers : cases judged together; None: one for each processor
+    progress : told after each case
+
+    Returns
+    -------
+    the evaluation, cases in the order of their names
+
+    Raises
+    ------
+    AutosegError
+        no prediction; predictions without reference; or, for all such cases together, a file that cannot be read, that lies on another grid
+        (`GeometryMismatch` if that is all), or that holds a value nobody declared
+    """
+    scheme_named(scheme)
+    targets = targets_of(labels)
+    predicted, expected = _files(predictions), _files(references)
+    if not predicted:
+        raise AutosegError(f"There is no prediction to evaluate{f' in {predictions}' if isinstance(predictions, Path) else ''}.")
+    strangers = sorted(predicted.keys() - expected.keys())
+    if strangers:
+        raise AutosegError(f"No reference for the prediction of: {_listing(strangers)}. Remove these predictions, or give their references.")
+
+    def judge(case: str) -> list[Row]:
+        prediction, reference = _read_pair(predicted[case], expected[case])
+        pair = pair_up(prediction.array, reference.array, labels.allowed, ignore=labels.ignore)
+        _require_declared(pair, prediction, reference, predicted[case], expected[case])
+        return _rows(pair, targets, reference.geometry.spacing, scheme, surface)
+
+    cases = sorted(predicted)
+    done = _in_threads({case: case for case in cases}, judge, workers, progress)
+    missing = tuple(sorted(expected.keys() - predicted.keys()))
+    return Evaluation(scheme, targets, tabulate({case: done[case] for case in cases}, scheme), missing)
+
+
+def _rows(pair: Pair, targets: Sequence[Target], spacing: Spacing3, scheme: str, surface: bool) -> list[Row]:
+    rules = scheme_named(scheme)
+    boxes = pair.boxes() if surface else []
+    rows = []
+    for target in targets:
+        counts = pair.counts(target.values)
+        distance: float | None = None
+        if surface:
+            distance = hd95(*pair.masks(target.values, boxes), spacing) if counts.prediction and counts.reference else nan
+        rows.append(Row.of(target, counts, distance, spacing, rules))
+    return rows
+
+
+def _read_pair(prediction: Path, reference: Path) -> tuple[LabelMap, LabelMap]:
+    pair = read_labels(prediction), read_labels(reference)
+    try:
+        require_same_grid(pair[1].geometry, pair[0].geometry)
+    except GeometryMismatch as error:
+        raise GeometryMismatch(
+            f"{prediction} does not lie on the grid of its reference {reference}: {error}."
+            " Predict again from the images that the reference was drawn on, or resample the prediction to them."
+        ) from error
+    return pair
+
+
+def _require_declared(pair: Pair, prediction: LabelMap, reference: LabelMap, prediction_file: Path, reference_file: Path) -> None:
+    strange = (pair.histogram[-1].any(), pair.histogram[:, -1].any())
+    for is_strange, labels, file in zip(strange, (prediction, reference), (prediction_file, reference_file), strict=True):
+        if is_strange:
+            values = sorted(set(pd.unique(labels.array.ravel()).tolist()) - set(pair.values))
+            raise AutosegError(
+                f"{file} holds the value{'s' if len(values) > 1 else ''} {_listing(values)}, which no label declares; declared are"
+                f" {_listing(sorted(pair.values))}. Mend the file, or declare the value."
+            )
+
+
+def _values_in(path: Path) -> set[int]:
+    return {int(value) for value in pd.unique(read_labels(path).array.ravel())}
+
+
+def _files(given: Mapping[str, Path] | Path) -> dict[str, Path]:
+    if isinstance(given, Mapping):
+        return dict(given)
+    if not given.is_dir():
+        raise AutosegError(f"{given} is not a folder: give the folder that holds the label files.")
+    files: dict[str, Path] = {}
+    for path in sorted(given.iterdir()):
+        if path.name.startswith(".") or not path.is_file() or suffix_of(path) is None:
+            continue
+        case = stem_of(path)
+        if case in files:
+            raise AutosegError(f"Two files for the case {case}: {files[case]} and {path}. Remove one.")
+        files[case] = path
+    return files
+
+
+def _in_threads(jobs: Mapping[str, _Job], work: Callable[[_Job], _Answer], workers: int | None, progress: Progress) -> dict[str, _Answer]:
+    answers: dict[str, _Answer] = {}
+    failures: dict[str, AutosegError] = {}
+    executor = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    try:
+        waiting = {executor.submit(work, job): name for name, job in jobs.items()}
+        for done, future in enumerate(as_completed(waiting), start=1):
+            name = waiting[future]
+            try:
+                answers[name] = future.result()
+            except AutosegError as error:
+                failures[name] = error
+            progress("evaluate", done, len(jobs), name)
+    finally:
+        executor.shutdown(cancel_futures=True)
+    if failures:
+        raise _joined([failures[name] for name in sorted(failures)])
+    return answers
+
+
+def _joined(failures: Sequence[AutosegError]) -> AutosegError:
+    if len(failures) == 1:
+        return failures[0]
+    kind = GeometryMismatch if all(isinstance(failure, GeometryMismatch) for failure in failures) else AutosegError
+    more = [f"... and {len(failures) - _LISTED} more"] if len(failures) > _LISTED else []
+    lines = [f"{len(failures)} cases cannot be evaluated:", *(str(failure) for failure in failures[:_LISTED]), *more]
+    return kind("\n- ".join(lines))
+
+
+def _listing(items: Sequence[object]) -> str:
+    shown = ", ".join(str(item) for item in items[:_LISTED])
+    return shown if len(items) <= _LISTED else f"{shown} and {len(items) - _LISTED} more"

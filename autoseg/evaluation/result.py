@@ -1,0 +1,189 @@
+"""What an evaluation found: one row for each case and target, and the means that are read from it.
+
+- Rows keep the counts, so that another scheme's answer needs no second look at the voxels.
+- A mean passes over what is not a number, and says over how many cases it went and where the structure was absent.
+- Scheme and HD95 convention stand in every table and file: numbers of different schemes cannot be told apart by looking.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from autoseg.errors import AutosegError
+from autoseg.evaluation.metrics import HD95_CONVENTION, RATIOS, Counts, volume
+from autoseg.evaluation.schemes import Scheme, measure, scheme_named
+from autoseg.files import write_json, write_text
+from autoseg.imaging.image import Spacing3
+
+VOLUMES = ("volume_prediction", "volume_reference", "volume_difference")
+METRICS = (*RATIOS, "hd95", *VOLUMES)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A structure to judge: a class, or a region that unites several.
+
+    Attributes
+    ----------
+    name : as the report calls it
+    values : the user's label values it unites, without the background's 0
+    region : whether it is a union of classes; the foreground mean is over classes alone
+
+    Raises
+    ------
+    AutosegError
+        no value, or the background's
+    """
+
+    name: str
+    values: tuple[int, ...]
+    region: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.values or 0 in self.values:
+            raise AutosegError(f"'{self.name}' cannot be evaluated with the values {self.values}: give its label values, without the background's 0.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case's answer for one target.
+
+    Attributes
+    ----------
+    target, region : see `Target`
+    metrics : metric -> value; dice, iou, precision, sensitivity, specificity, accuracy without unit, hd95 in mm (absent if it was not
+        asked for), volumes in mm^3 (difference: prediction minus reference)
+    counts : voxels by agreement, without the ignored
+    """
+
+    target: str
+    region: bool
+    metrics: Mapping[str, float]
+    counts: Counts
+
+    @classmethod
+    def of(cls, target: Target, counts: Counts, distance: float | None, spacing: Spacing3, scheme: Scheme) -> "Row":
+        predicted, expected = volume(counts.prediction, spacing), volume(counts.reference, spacing)
+        volumes = dict(zip(VOLUMES, (predicted, expected, predicted - expected), strict=True))
+        return cls(target.name, target.region, measure(counts, distance, scheme) | volumes, counts)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of a set of cases.
+
+    Attributes
+    ----------
+    scheme : name of the rules for empty structures, see `autoseg.evaluation.schemes`
+    targets : the classes, then the regions
+    table : a row for each case and target; columns case, target, region, scheme, the metrics (see `Row`; those of `METRICS` that were asked
+        for), tp, fp, fn, tn, hd95_convention
+    missing : cases with a reference but no prediction; they are in no number
+    hd95_convention : what HD95 means here
+    """
+
+    scheme: str
+    targets: tuple[Target, ...]
+    table: pd.DataFrame
+    missing: tuple[str, ...] = ()
+    hd95_convention: str = HD95_CONVENTION
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics in the table, in its order."""
+        return tuple(name for name in METRICS if name in self.table.columns)
+
+    def mean(self) -> pd.DataFrame:
+        """Each target over all cases.
+
+        Returns
+        -------
+        A row for each target (the index), in the order of `targets`. Columns: region, cases, empty_reference, empty_prediction, empty_both (numbers
+        of cases), then for each metric `<metric>` (mean), `<metric>_std` (sample standard deviation, not a number for one case),
+        `<metric>_median` and `<metric>_cases` (how many cases had a number).
+        """
+        return pd.DataFrame([self._summary(target) for target in self.targets]).set_index("target")
+
+    def foreground_mean(self, metric: str = "dice") -> float:
+        """Mean over the classes, without regions, of the mean over the cases; classes without any number are passed over."""
+        if metric not in self.metrics:
+            raise AutosegError(f"There is no metric '{metric}' in this evaluation. Choose one of: {', '.join(self.metrics)}.")
+        mean = self.mean()
+        return float(mean.loc[~mean["region"], metric].mean())
+
+    def under(self, scheme: str) -> "Evaluation":
+        """The same counts and distances under another scheme's rules for empty structures."""
+        rules = scheme_named(scheme)
+        rows = [measure(Counts(*(int(row[field.name]) for field in fields(Counts))), row.get("hd95"), rules) for row in self.table.to_dict("records")]
+        return replace(self, scheme=scheme, table=self.table.assign(scheme=scheme, **{name: [row[name] for row in rows] for name in rows[0]}))
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Write `metrics.csv` (the table) and `metrics.json` (means and cases), each whole or not at all.
+
+        Returns
+        -------
+        the two paths
+        """
+        csv, json = folder / "metrics.csv", folder / "metrics.json"
+        write_text(csv, self.table.to_csv(index=False))
+        write_json(json, self._document())
+        return csv, json
+
+    def _summary(self, target: Target) -> dict[str, Any]:
+        rows = self.table[self.table["target"] == target.name]
+        no_reference, no_prediction = rows["tp"] + rows["fn"] == 0, rows["tp"] + rows["fp"] == 0
+        summary: dict[str, Any] = {
+            "target": target.name,
+            "region": target.region,
+            "cases": len(rows),
+            "empty_reference": int(no_reference.sum()),
+            "empty_prediction": int(no_prediction.sum()),
+            "empty_both": int((no_reference & no_prediction).sum()),
+        }
+        for name in self.metrics:
+            column = rows[name]
+            summary[name] = float(column.mean())
+            summary[f"{name}_std"], summary[f"{name}_median"], summary[f"{name}_cases"] = (
+                float(column.std()),
+                float(column.median()),
+                int(column.count()),
+            )
+        return summary
+
+    def _document(self) -> dict[str, Any]:
+        targets = []
+        for target in self.targets:
+            flat = self._summary(target)
+            statistics = {
+                name: {"mean": flat.pop(name)} | {part: flat.pop(f"{name}_{part}") for part in ("std", "median", "cases")} for name in self.metrics
+            }
+            targets.append({"name": target.name, "values": target.values} | {key: flat[key] for key in flat if key != "target"} | statistics)
+        cases: dict[str, dict[str, Any]] = {}
+        for row in self.table.drop(columns=["region", "scheme", "hd95_convention"]).to_dict("records"):
+            cases.setdefault(str(row.pop("case")), {})[str(row.pop("target"))] = row
+        return {
+            "scheme": self.scheme,
+            "hd95_convention": self.hd95_convention,
+            "units": {"hd95": "mm", "volume": "mm^3"},
+            "foreground_mean": {name: self.foreground_mean(name) for name in self.metrics},
+            "targets": targets,
+            "missing": list(self.missing),
+            "cases": cases,
+        }
+
+
+def tabulate(rows_of: Mapping[str, list[Row]], scheme: str) -> pd.DataFrame:
+    """The table of `Evaluation` from each case's rows."""
+    return pd.DataFrame(
+        [
+            {"case": case, "target": row.target, "region": row.region, "scheme": scheme}
+            | dict(row.metrics)
+            | asdict(row.counts)
+            | {"hd95_convention": HD95_CONVENTION}
+            for case, rows in rows_of.items()
+            for row in rows
+        ]
+    )
