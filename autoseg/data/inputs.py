@@ -1,0 +1,160 @@
+"""Cases to predict, found in whatever the user points at.
+
+- Folders of the known layouts, a single case's folder, loose files, or one file; segmentations beside the scans are not needed.
+- Channels are matched by name wherever the layout names them, so that a model never gets its modalities in another order; only files
+  that carry bare numbers are taken in the order of their numbers.
+- All incomplete cases are listed at once.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from autoseg.data._loose_files import group_files, group_numbered, group_whole, require_complete
+from autoseg.data.dataset import Case
+from autoseg.data.layouts import brats, decathlon, nnunet
+from autoseg.data.layouts._brats_folder import CHANNELS, canonical, case_folders, read_case_folder, single_case_name
+from autoseg.data.layouts._description import read_channel_names, read_description
+from autoseg.data.layouts._folder import describe, image_files, known_endings
+from autoseg.errors import AutosegError
+from autoseg.imaging.read import suffix_of
+
+Names = tuple[str, ...]
+
+
+def find_cases(source: Path, channel_names: Sequence[str], *, layout: str | None = None) -> list[Case]:
+    """The cases in `source` that a model with these channels can predict.
+
+    Parameters
+    ----------
+    source : a folder in any known layout (of nnU-Net's, `imagesTs` comes before `imagesTr`), one BraTS case's folder, a folder of files
+        `<case>_0000.ext`, `<case>_<channel name>.ext` or `<case>.ext` (one channel, or all channels in one file), or one file
+    channel_names : the model's channels, in its order
+    layout : "nnunet", "decathlon", "brats" or "files"; None recognises it
+
+    Returns
+    -------
+    cases sorted by name, without labels; `channels` in the model's order, or one file that holds all channels
+
+    Raises
+    ------
+    AutosegError
+        nothing was found, a channel is missing, names of channels do not agree, or two cases share a name
+    """
+    names = tuple(channel_names)
+    if layout is not None and layout not in _READERS:
+        raise AutosegError(f"There is no layout '{layout}'. Known are: {', '.join(_READERS)}.")
+    if not os.path.lexists(source):
+        raise AutosegError(f"{source} does not exist. Name a folder of images, one case's folder or one image file.")
+    if source.is_file():
+        if suffix_of(source) is None:
+            raise AutosegError(f"{source} is no image that can be read. Known endings are {known_endings()}.")
+        return group_files([source], names)
+    return _READERS[layout or _recognise(source, names)](source, names)
+
+
+def _recognise(source: Path, names: Names) -> str:
+    if decathlon.recognises(source):
+        return "decathlon"
+    if nnunet.recognises(source) and (_nnunet_folder(source) or "dataset" in (read_description(source) or {})):
+        return "nnunet"
+    if all(canonical(name) in CHANNELS for name in names) and (single_case_name(source) or _has_case_folders(source)):
+        return "brats"
+    return "files"
+
+
+def _from_nnunet(source: Path, names: Names) -> list[Case]:
+    content = read_description(source) or {}
+    theirs = read_channel_names(content, source)
+    order = _order(theirs, names, source)
+    if "dataset" in content and _nnunet_folder(source) != "imagesTs":
+        cases = list(nnunet.load(source).cases)
+    else:
+        files = nnunet.images(content, source, _nnunet_folder(source) or "imagesTr")
+        cases = group_numbered(files, theirs)
+    return [_reorder(case, order, theirs) for case in cases]
+
+
+def _nnunet_folder(source: Path) -> str | None:
+    return next((folder for folder in ("imagesTs", "imagesTr") if image_files(source / folder)), None)
+
+
+def _from_decathlon(source: Path, names: Names) -> list[Case]:
+    theirs = read_channel_names(read_description(source) or {}, source)
+    order = _order(theirs, names, source)
+    to_test = decathlon.images_to_predict(source)
+    cases = group_whole(to_test) if to_test else list(decathlon.load(source).cases)
+    if not cases:
+        raise AutosegError(f"{source}: none of the images that dataset.json names exists: {describe(source)}. Unpack the images beside it.")
+    return [_reorder(case, order, theirs) for case in cases]
+
+
+def _order(theirs: Names, names: Names, source: Path) -> tuple[int, ...]:
+    """Where each of the model's channels stands among the dataset's."""
+    if theirs == names:
+        return tuple(range(len(names)))
+    known = [canonical(name) for name in theirs]
+    missing = [name for name in names if known.count(canonical(name)) != 1]
+    if missing:
+        raise AutosegError(
+            f"The model needs the channels {', '.join(names)}; dataset.json in {source} names {', '.join(theirs)}, where {', '.join(missing)} is not"
+            " found once. Correct the names, or point at the folder of images itself to match channels by their numbers."
+        )
+    return tuple(known.index(canonical(name)) for name in names)
+
+
+def _reorder(case: Case, order: tuple[int, ...], theirs: Names) -> Case:
+    if len(case.channels) == 1 and order != tuple(range(len(theirs))):
+        raise AutosegError(
+            f"{case.name}: {case.channels[0]} holds the channels {', '.join(theirs)} in one file, in another number or order than the model's."
+            " Split it into one file for each channel."
+        )
+    channels = case.channels if len(case.channels) == 1 else tuple(case.channels[index] for index in order)
+    return Case(case.name, channels, None, case.group)
+
+
+def _from_brats(source: Path, names: Names) -> list[Case]:
+    wanted = [canonical(name) for name in names]
+    foreign = [name for name in names if canonical(name) not in CHANNELS]
+    if foreign:
+        raise AutosegError(f"The model needs the channel {', '.join(foreign)}, which BraTS does not have; its channels are {', '.join(CHANNELS)}.")
+    own = single_case_name(source)
+    found = {source: own} if own else {one.folder: one.name for one in case_folders(source) if one.modalities or one.follows_release}
+    if not found:
+        raise AutosegError(f"{source} holds no case of BraTS: {describe(source)}. Looked for: {brats.LOOKS_LIKE}.")
+    cases: dict[str, Case] = {}
+    folders: dict[str, Path] = {}
+    faults = []
+    for folder, name in found.items():
+        one = read_case_folder(folder)
+        faults += [f"{name}: {fault}" for fault in brats.channel_faults(one, wanted)]
+        if name in folders:
+            faults.append(f"{name}: two folders have this name: {folders[name]} and {folder}")
+        folders.setdefault(name, folder)
+        channels = brats.channels_of(one, wanted)
+        if channels:
+            cases[name] = Case(name, channels, None, brats.patient_of(name))
+    require_complete(faults)
+    return [cases[name] for name in sorted(cases)]
+
+
+def _has_case_folders(source: Path) -> bool:
+    return not read_case_folder(source).modalities and brats.recognises(source)
+
+
+def _from_files(source: Path, names: Names) -> list[Case]:
+    files = image_files(source)
+    if not files:
+        raise AutosegError(
+            f"{source} holds no images to predict: {describe(source)}. Looked for files <case>_0000, <case>_<channel> or <case> ending with"
+            f" {known_endings()}, folders of BraTS cases, and folders with a dataset.json. The model's channels are {', '.join(names)}."
+        )
+    return group_files(files, names)
+
+
+_READERS: dict[str, Callable[[Path, Names], list[Case]]] = {
+    "nnunet": _from_nnunet,
+    "decathlon": _from_decathlon,
+    "brats": _from_brats,
+    "files": _from_files,
+}
