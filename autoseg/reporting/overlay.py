@@ -1,0 +1,211 @@
+"""Segmentations over the scans they belong to.
+
+- A comparison shows many cases, each in the one slice with most foreground; a case is shown in three planes at one scale.
+- Laid out in inches by hand: every panel has its place, and a picture of any number of rows looks the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from autoseg.data.dataset import Labels
+from autoseg.errors import AutosegError
+from autoseg.imaging.image import Affine, Spacing3
+from autoseg.reporting import canvas
+from autoseg.reporting.panels import DIFFERENCES, Panel, add_panel, classes_of, legend_of, take_panel
+from autoseg.reporting.planes import centre_of_largest_component, largest_slice, view, views
+
+MOST_ROWS = 100
+
+# Inches
+_PANEL = 2.4
+_GAP = 0.06
+_MARGIN = 0.2
+_TITLE = 0.36
+_HEADING = 0.22
+_CAPTION = 0.3
+_LEGEND_LINE = 0.22
+_LETTER = 0.075  # width of a letter of 9 points
+_TITLE_LETTER = 0.12
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One case to look at.
+
+    Attributes
+    ----------
+    name : the case's name
+    image : (Z, Y, X), one channel
+    prediction : (Z, Y, X), label values
+    reference : (Z, Y, X), label values, or None where nobody knows the truth
+    spacing : mm along Z, Y, X
+    note : a few words for the caption ("Dice 0.91")
+    affine : voxel index (x, y, z, 1) -> RAS mm, as in `Geometry`; None shows slices as they are stored, which suits flat pictures
+    window : intensities shown as black and as white; None: percentiles 0.5 and 99.5 of the slice
+    """
+
+    name: str
+    image: NDArray[Any]
+    prediction: NDArray[Any]
+    reference: NDArray[Any] | None
+    spacing: Spacing3
+    note: str = ""
+    affine: Affine | None = None
+    window: tuple[float, float] | None = None
+
+
+def draw_comparison(rows: Sequence[Comparison], target: Path, *, labels: Labels | None = None, title: str = "") -> None:
+    """Draw a row for each case: scan, reference, prediction, and where the two differ, in the slice along Z with most foreground.
+
+    The slice is chosen by the reference; by the prediction where there is no reference or it is empty; else it is the middle one.
+
+    Parameters
+    ----------
+    rows : 1 to 100 cases; where none has a reference, only scan and prediction are drawn
+    target : the PNG file
+    labels : names and order of the label values, and the value to ignore; None: "label 1", "label 2", ... as found
+    title : heading of the picture
+
+    Raises
+    ------
+    AutosegError
+        no cases or too many; arrays of a case differ in shape; the file cannot be written
+    """
+    if not 1 <= len(rows) <= MOST_ROWS:
+        raise AutosegError(f"{target} would show {len(rows)} cases. Choose 1 to {MOST_ROWS}.")
+    panels = [_most_foreground(row, labels) for row in rows]
+    classes = classes_of(panels, labels)
+    legend = legend_of(panels, classes)
+    contents = ["scan", "prediction"]
+    if any(row.reference is not None for row in rows):
+        contents = ["scan", "reference", "prediction", "difference"]
+        legend |= DIFFERENCES
+
+    heights = [_PANEL * float(np.clip(panel.size[0] / panel.size[1], 0.4, 1.3)) for panel in panels]
+    width = len(contents) * (_PANEL + _GAP) - _GAP
+    sheet = _sheet(width, _HEADING + sum(heights) + _CAPTION * len(rows), title, legend)
+    lefts = [_MARGIN + column * (_PANEL + _GAP) for column in range(len(contents))]
+    y = sheet.top - 0.1
+    for left, content in zip(lefts, contents, strict=True):
+        canvas.write(sheet.figure, left, y, content.capitalize(), color=canvas.QUIET, va="top")
+    y = sheet.top - _HEADING
+    for row, panel, height in zip(rows, panels, heights, strict=True):
+        y -= _CAPTION + height
+        _caption(sheet.figure, width, y + height + 0.07, row, panel)
+        for left, content in zip(lefts, contents, strict=True):
+            add_panel(sheet.figure, (left, y, _PANEL, height), panel, content, classes, sides=content == "scan")
+    canvas.save(sheet.figure, target)
+
+
+def draw_case(
+    image: NDArray[Any],
+    segmentation: NDArray[Any],
+    target: Path,
+    *,
+    spacing: Spacing3 = (1.0, 1.0, 1.0),
+    affine: Affine | None = None,
+    labels: Labels | None = None,
+    window: tuple[float, float] | None = None,
+    title: str = "",
+) -> None:
+    """Draw one case in three planes through the centre of its largest foreground component, all at one scale.
+
+    Parameters
+    ----------
+    image : (Z, Y, X), one channel
+    segmentation : (Z, Y, X), label values
+    target : the PNG file
+    spacing, affine, window : as in `Comparison`
+    labels : as in `draw_comparison`
+    title : heading of the picture
+
+    Raises
+    ------
+    AutosegError
+        the arrays differ in shape; the file cannot be written
+    """
+    case = Comparison(title or target.stem, image, segmentation, None, spacing, "", affine, window)
+    _require_one_shape(case)
+    centre = centre_of_largest_component(_foreground(segmentation, labels))
+    depth, rows, columns = image.shape
+    panels = [
+        take_panel(image, segmentation, None, how, centre[how.axis], spacing=spacing, window=window) for how in views((depth, rows, columns), affine)
+    ]
+    classes = classes_of(panels, labels)
+
+    height = 1.3 * _PANEL
+    inches_per_mm = min(height / max(panel.size[0] for panel in panels), 2 * height / max(panel.size[1] for panel in panels))
+    widths = [max(panel.size[1] * inches_per_mm, 0.8 * _PANEL) for panel in panels]
+    width = sum(widths) + _GAP * (len(panels) - 1)
+    sheet = _sheet(width, _HEADING + height, title, legend_of(panels, classes))
+    left = _MARGIN
+    for panel, panel_width in zip(panels, widths, strict=True):
+        heading = ", ".join(filter(None, (panel.view.plane, _position(panel, image))))
+        canvas.write(sheet.figure, left, sheet.top, heading[:1].upper() + heading[1:], color=canvas.QUIET, va="top")
+        add_panel(sheet.figure, (left, sheet.top - _HEADING - height, panel_width, height), panel, "prediction", classes, sides=True)
+        left += panel_width + _GAP
+    canvas.save(sheet.figure, target)
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """A figure with title and legend in place; `top`, in inches from below, is where the content starts."""
+
+    figure: Figure
+    top: float
+
+
+def _sheet(width: float, height: float, title: str, legend: Mapping[str, canvas.Colour]) -> _Sheet:
+    """Make room, in inches, for content of that size within margins, a title above and a legend below."""
+    entries = [len(name) * _LETTER + 0.5 for name in legend] or [0.0]
+    columns = len(legend) if sum(entries) <= width else max(1, int(width / max(entries)))
+    foot = 0.1 + _LEGEND_LINE * -(-len(legend) // columns) if legend else 0.0
+    top = _MARGIN + foot + height
+    figure = canvas.new_figure(width + 2 * _MARGIN, top + (_TITLE if title else 0.0) + _MARGIN)
+    if title:
+        canvas.write(figure, _MARGIN, top + _TITLE, canvas.shortened(title, int(width / _TITLE_LETTER)), fontsize=12, fontweight="bold", va="top")
+    if legend:
+        patches = [Patch(color=colour) for colour in legend.values()]
+        place = (_MARGIN / (width + 2 * _MARGIN), 0.6 * _MARGIN / float(figure.get_size_inches()[1]))
+        canvas.add_legend(figure, patches, list(legend), ncols=columns, loc="lower left", bbox_to_anchor=place, borderaxespad=0.0, borderpad=0.0)
+    return _Sheet(figure, top)
+
+
+def _caption(figure: Figure, width: float, y: float, row: Comparison, panel: Panel) -> None:
+    """The case's name at the left, what is known about it at the right; a name too long for the line is cut."""
+    facts = "  ·  ".join(filter(None, (row.note, _position(panel, row.image))))
+    room = max(8, int(width / _LETTER) - len(facts) - 2)
+    canvas.write(figure, _MARGIN, y, canvas.shortened(row.name, room), fontweight="bold")
+    canvas.write(figure, _MARGIN + width, y, facts, color=canvas.QUIET, ha="right")
+
+
+def _position(panel: Panel, image: NDArray[Any]) -> str:
+    count = image.shape[panel.view.axis]
+    return f"slice {panel.index + 1} of {count}" if count > 1 else ""
+
+
+def _most_foreground(row: Comparison, labels: Labels | None) -> Panel:
+    _require_one_shape(row)
+    foreground = _foreground(row.prediction if row.reference is None else row.reference, labels)
+    if not foreground.any():
+        foreground = _foreground(row.prediction, labels)
+    index = largest_slice(foreground)
+    return take_panel(row.image, row.prediction, row.reference, view(0, row.affine), index, spacing=row.spacing, window=row.window)
+
+
+def _foreground(values_ZYX: NDArray[Any], labels: Labels | None) -> NDArray[np.bool_]:
+    foreground: NDArray[np.bool_] = values_ZYX != 0
+    return foreground if labels is None or labels.ignore is None else foreground & (values_ZYX != labels.ignore)
+
+
+def _require_one_shape(row: Comparison) -> None:
+    for what, array in (("prediction", row.prediction), ("reference", row.reference)):
+        if array is not None and array.shape != row.image.shape:
+            raise AutosegError(f"{row.name}: the {what} has shape {array.shape}, the image {row.image.shape}. Both must lie on one grid (Z, Y, X).")
