@@ -33,13 +33,15 @@ def group_files(files: Sequence[Path], channel_names: tuple[str, ...]) -> list[C
         a channel is missing or is there twice, a file belongs to no channel, two files make the same case; all cases are named
     """
     grouped = _by_name(files, channel_names)
-    return group_numbered(files, channel_names) if grouped is None else _complete(grouped, channel_names)
+    return group_numbered(files, channel_names) if grouped is None else _complete(grouped, channel_names, channel_names)
 
 
 def group_numbered(files: Sequence[Path], channel_names: tuple[str, ...]) -> list[Case]:
     """Like `group_files`, where names of channels are not looked for."""
     grouped = _by_number(files, len(channel_names))
-    return group_whole(files, len(channel_names)) if grouped is None else _complete(grouped, channel_names)
+    if grouped is None:
+        return group_whole(files, len(channel_names))
+    return _complete(grouped, channel_names, [f"{channel} ({index:04d})" for index, channel in enumerate(channel_names)])
 
 
 def group_whole(files: Sequence[Path], n_channels: int = 1) -> list[Case]:
@@ -144,12 +146,12 @@ def _by_number(files: Sequence[Path], n_channels: int) -> Grouped | None:
     return grouped if within or (len(starts) == len(grouped) and len(grouped) > 1) else None
 
 
-def _complete(grouped: Grouped, channel_names: tuple[str, ...]) -> list[Case]:
+def _complete(grouped: Grouped, channel_names: tuple[str, ...], titles: Sequence[str]) -> list[Case]:
     cases, faults = [], []
     for name, found in sorted(grouped.items()):
         there = listing(file.name for same in found.values() for file in same)
-        missing = [f"{channel} ({index:04d})" for index, channel in enumerate(channel_names) if index not in found]
-        doubled = [channel_names[index] for index, same in found.items() if index < len(channel_names) and len(same) > 1]
+        missing = [title for index, title in enumerate(titles) if index not in found]
+        doubled = [titles[index] for index, same in found.items() if index < len(channel_names) and len(same) > 1]
         surplus = [file.name for index, same in found.items() if index >= len(channel_names) for file in same]
         if missing:
             faults.append(f"{name}: missing channel {', '.join(missing)}; found are {there}")

@@ -119,7 +119,7 @@ def _from_brats(source: Path, names: Names) -> list[Case]:
     if foreign:
         raise AutosegError(f"The model needs the channel {', '.join(foreign)}, which BraTS does not have; its channels are {', '.join(CHANNELS)}.")
     own = single_case_name(source)
-    found = {source: own} if own else {one.folder: one.name for one in case_folders(source) if one.modalities or one.follows_release}
+    found = {source: own} if own else {one.folder: one.name for one in case_folders(source) if one.is_case}
     if not found:
         raise AutosegError(f"{source} holds no case of BraTS: {describe(source)}. Looked for: {brats.LOOKS_LIKE}.")
     cases: dict[str, Case] = {}

@@ -56,8 +56,8 @@ def _from_files(files: Iterable[Path]) -> dict[str, Path]:
     """Files called `<case>_seg` where there are such beside modalities, else every file, its whole name being the case's."""
     files = list(files)
     segmentations = [file for file in files if split_segmentation(stem_of(file))]
-    others = [file for file in files if file not in segmentations and split_modality(stem_of(file)) is None]
-    if segmentations and not others:
+    known = [file for file in files if split_segmentation(stem_of(file)) or split_modality(stem_of(file))]
+    if segmentations and len(known) == len(files):
         return _unique((split_segmentation(stem_of(file)) or "", file) for file in segmentations)
     return _unique((stem_of(file), file) for file in files)
 

@@ -63,6 +63,11 @@ class CaseFolder:
         """The folder is named as a BraTS release names its cases."""
         return is_to_2022(self.name) or is_from_2023(self.name)
 
+    @property
+    def is_case(self) -> bool:
+        """The folder is a case, be it incomplete."""
+        return bool(self.modalities) or self.follows_release
+
 
 def canonical(name: str) -> str:
     """One name for a channel, whoever spells it: "t1gd" -> "T1ce"; other names in small letters."""

@@ -45,13 +45,13 @@ def load(root: Path) -> Dataset:
         a folder cannot be listed
     """
     found = list(case_folders(root))
-    case_like = [one for one in found if one.modalities or one.follows_release]
+    case_like = [one for one in found if one.is_case]
     notes = [
         f"{one.name}: {one.segmentations[0].name} is taken as the segmentation, being the one NIfTI file that is no modality."
         for one in case_like
         if one.guessed and len(one.segmentations) == 1
     ]
-    passed_over = [str(one.folder.relative_to(root)) for one in found if one not in case_like]
+    passed_over = [str(one.folder.relative_to(root)) for one in found if not one.is_case]
     if passed_over:
         notes.append(f"Folders without any modality were passed over: {listing(passed_over)}.")
     labels, label_notes, problems = _meaning(case_like, root)

@@ -44,7 +44,7 @@ def load(root: Path) -> Dataset:
     else:
         files = images(content, root)
         ending = _declared_ending(content, root) or _usual_ending(files)
-        passed_over = [file.name for file in image_files(root / "imagesTr") if file not in files]
+        passed_over = [file.name for file in image_files(root / "imagesTr") if not _ends_as_declared(file, content, root)]
         if passed_over:
             notes.append(f"Files in imagesTr that do not end with {ending} were passed over: {listing(passed_over)}.")
         label_files = [file for file in image_files(root / "labelsTr") if _ends_as_declared(file, content, root)]

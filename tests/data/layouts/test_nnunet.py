@@ -14,7 +14,7 @@ from autoseg.errors import AutosegError
 
 def make(root: Path, files: tuple[str, ...] = (), **content: Any) -> Path:
     """A dataset of two channels with the given files, by default two sound cases."""
-    files = files or tuple(f"imagesTr/{case}_000{channel}.nii.gz" for case in "ab" for channel in (0, 1)) + ("labelsTr/a.nii.gz", "labelsTr/b.nii.gz")
+    files = files or tuple(f"{file}.nii.gz" for case in "ab" for file in (f"imagesTr/{case}_0000", f"imagesTr/{case}_0001", f"labelsTr/{case}"))
     for name in files:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -173,7 +173,7 @@ def test_unknown_ending_lists_the_known(tmp_path: Path) -> None:
 
 
 def test_no_images_folder(tmp_path: Path) -> None:
-    with pytest.raises(AutosegError, match="imagesTr holds no images .* that folder does not exist"):
+    with pytest.raises(AutosegError, match=r"imagesTr holds no images .* that folder does not exist"):
         open_dataset(make(tmp_path, ("labelsTr/a.nii.gz",)))
 
 
