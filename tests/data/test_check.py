@@ -91,6 +91,8 @@ def test_foreground_is_drawn_without_replacement_and_the_same_whatever_the_threa
         pairs = set(map(tuple, facts.foreground.T.tolist()))
         assert len(pairs) == 10  # voxels keep their channels together and come once
         assert pairs <= set(map(tuple, everything[facts.name].T.tolist()))
+    chosen = {name: [everything[name][0].tolist().index(value) for value in drawn[name][0]] for name in "ad"}
+    assert chosen["a"] != chosen["d"]  # the same segmentation, another name, another draw
 
 
 def test_ignored_voxels_count_nowhere(dataset: Dataset) -> None:
