@@ -261,3 +261,14 @@ def test_real_labels_against_themselves_and_a_shift(tmp_path: Path) -> None:
     mean = evaluate_folder(tmp_path, files, labels).mean()
     assert mean["dice"].between(0.7, 0.97).all()
     assert mean["hd95"].between(1.0, 1.5).all()
+
+
+@pytest.mark.skipif("AUTOSEG_TEST_DATA" not in os.environ, reason="needs real scans")
+def test_a_real_tumour_without_enhancing_part() -> None:
+    folder = Path(os.environ["AUTOSEG_TEST_DATA"]) / "brats_as_downloaded"
+    files = {case: folder / case / f"{case}_seg.nii.gz" for case in ("BraTS2021_01476", "BraTS2021_01477")}
+    found = evaluate_folder(files, files, BRATS)
+    enhancing = found.mean().loc["ET"]
+    assert (enhancing["empty_both"], enhancing["dice"], enhancing["dice_cases"]) == (1, 1.0, 1)
+    assert found.under("brats20").mean().loc["ET", "dice_cases"] == 2
+    assert set(found.table[["tp", "fp", "fn", "tn"]].sum(axis=1)) == {155 * 240 * 240}
