@@ -83,7 +83,8 @@ def inside(root: Path, relative: object) -> Path:
     if not isinstance(relative, str) or not relative:
         raise AutosegError(f"{path}: a file's path was expected instead of {relative!r}.")
     tidy = Path(os.path.normpath(relative))  # not resolved: the user's links may lead elsewhere
-    if tidy.is_absolute() or tidy.parts[:1] == (os.pardir,) or PureWindowsPath(relative).anchor:
+    absolute = bool(PureWindowsPath(relative).anchor)  # "/x" as well as "C:x", on any system
+    if absolute or tidy.parts[:1] == (os.pardir,):
         raise AutosegError(f"{path}: '{relative}' leads out of the dataset's folder. Write paths relative to {root}; link files that lie elsewhere.")
     return root / tidy
 

@@ -122,15 +122,17 @@ def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
         *("imagesTr/half_0001.nii.gz", "labelsTr/half.nii.gz"),
         *(f"imagesTr/surplus_000{number}.nii.gz" for number in range(3)),
         "labelsTr/surplus.nii.gz",
+        *("imagesTr/shifted_0001.nii.gz", "imagesTr/shifted_0002.nii.gz", "labelsTr/shifted.nii.gz"),
         *("imagesTr/bare.nii.gz", "labelsTr/bare.nii.gz"),
     )
     dataset = open_dataset(make(tmp_path, files))
     assert [case.name for case in dataset.cases] == ["whole"]
     problems = {finding.case: finding for finding in dataset.problems}
-    assert set(problems) == {"unlabelled", "blind", "half", "surplus", "bare"} and len(dataset.problems) == 5
+    assert set(problems) == {"unlabelled", "blind", "half", "surplus", "shifted", "bare"} and len(dataset.problems) == 6
     assert "without a label" in problems["unlabelled"].problem
     assert "without an image" in problems["blind"].problem
     assert "missing channel: half_0000" in problems["half"].problem
+    assert "missing channel: shifted_0000" in problems["shifted"].problem
     assert "surplus_0002.nii.gz" in problems["surplus"].problem
     assert problems["bare"].mend == "name it bare_0000.nii.gz"
     assert all(finding.severity == "error" and finding.file is not None for finding in dataset.problems)
