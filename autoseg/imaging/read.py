@@ -1,0 +1,131 @@
+"""Scans from files: voxels as float32 (C, Z, Y, X), label maps as integers, geometry from the header alone.
+
+- A file is read to its last byte or not at all: lengths and checksums are verified wherever a format has them.
+- NIfTI is inflated with ISA-L and decoded in memory; every other format goes through SimpleITK.
+- Whatever is wrong with a file, the error names the file, the fault and the mend.
+- NaN and infinity are kept: whether a scan may hold them is not for a reader to decide.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.errors import AutosegError, GeometryMismatch, UnreadableFile
+from autoseg.imaging import _itk, _nifti
+from autoseg.imaging._integers import narrowed, whole_numbers
+from autoseg.imaging._whole import Voxels, unreadable
+from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
+
+SUFFIXES = (".nii.gz", ".nrrd", ".tiff", ".jpeg", ".nii", ".mha", ".mhd", ".png", ".tif", ".bmp", ".jpg")
+"""The endings that are read and written, longest first."""
+
+
+def read_image(paths: Sequence[Path]) -> Image:
+    """Read one scan.
+
+    Parameters
+    ----------
+    paths : files in channel order; a file with several channels (4-D NIfTI (X, Y, Z, C), RGB picture) adds all of them, alpha is dropped
+
+    Returns
+    -------
+    Image with a C-contiguous array; its geometry is the first file's
+
+    Raises
+    ------
+    UnreadableFile
+        a file is missing, damaged, cut short or of another kind than its name says
+    GeometryMismatch
+        two files do not share one grid; the text names both
+    AutosegError
+        no file is given, or a file's ending is unknown
+    """
+    if not paths:
+        raise AutosegError("A scan needs at least one file.")
+    voxels, geometry = _read(paths[0])
+    channels = [np.ascontiguousarray(voxels, dtype=np.float32)]
+    for path in paths[1:]:
+        voxels, found = _read(path)
+        try:
+            require_same_grid(geometry, found)
+        except GeometryMismatch as error:
+            raise GeometryMismatch(
+                f"{path} does not lie on the grid of {paths[0]}: {error}. Resample one onto the other, or correct its header."
+            ) from None
+        channels.append(np.ascontiguousarray(voxels, dtype=np.float32))
+    return Image(channels[0] if len(channels) == 1 else np.concatenate(channels), geometry)
+
+
+def read_labels(path: Path) -> LabelMap:
+    """Read a segmentation.
+
+    Parameters
+    ----------
+    path : a file of one channel, or of several equal ones (a grey picture stored as RGB)
+
+    Returns
+    -------
+    LabelMap with the file's own values, in the smallest of uint8, int16, uint16, int32, int64 that holds them
+
+    Raises
+    ------
+    UnreadableFile
+        as for `read_image`
+    AutosegError
+        a value is not a whole number (the text names it and its voxel), or the channels differ
+    """
+    voxels, geometry = _read(path)
+    if len(voxels) > 1 and any((channel != voxels[0]).any() for channel in voxels[1:]):
+        raise AutosegError(f"{path} holds {len(voxels)} different channels, but a label map has one. Save one label value for each voxel.")
+    return LabelMap(narrowed(whole_numbers(voxels[0], str(path))), geometry)
+
+
+def read_geometry(path: Path) -> Geometry:
+    """Read where a file's voxels lie, from its header alone; damage behind the header goes unnoticed.
+
+    Raises
+    ------
+    UnreadableFile
+        the file is missing, or its header is damaged
+    AutosegError
+        its ending is unknown
+    """
+    suffix = _known_suffix(path)
+    try:
+        return _nifti.read_geometry(path) if suffix.startswith(".nii") else _itk.read_geometry(path, suffix)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+
+
+def suffix_of(path: Path) -> str | None:
+    """The ending among `SUFFIXES` that a file's name has, in lower case; None where it has none of them."""
+    name = path.name.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+
+
+def stem_of(path: Path) -> str:
+    """A file's name without its ending; the whole name where the ending is unknown."""
+    suffix = suffix_of(path)
+    return path.name if suffix is None else path.name[: -len(suffix)]
+
+
+def _read(path: Path) -> tuple[Voxels, Geometry]:
+    suffix = _known_suffix(path)
+    try:
+        return _nifti.read(path) if suffix.startswith(".nii") else _itk.read(path, suffix)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+
+
+def _known_suffix(path: Path) -> str:
+    suffix = suffix_of(path)
+    if suffix is None:
+        raise AutosegError(f"{path} has an unknown ending. Known are: {' '.join(SUFFIXES)}.")
+    return suffix
+
+
+def _cannot_open(path: Path, error: OSError) -> UnreadableFile:
+    if isinstance(error, FileNotFoundError):
+        return UnreadableFile(f"{error.filename or path} does not exist.")
+    return unreadable(path, error.strerror or str(error), "Make sure that it is a file that you may read.")
