@@ -1,0 +1,60 @@
+"""Where a scan holds anything at all: the non-zero mask and its bounding box."""
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[slice, slice, slice]
+
+
+def nonzero_mask(array_CZYX: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Voxels that are not zero in at least one channel, with holes filled.
+
+    A hole is background that no path along faces leads out of; in a single slice (Z = 1) paths stay in the plane.
+
+    Parameters
+    ----------
+    array_CZYX : one scan, any numeric type; NaN counts as non-zero
+
+    Returns
+    -------
+    bool (Z, Y, X)
+    """
+    mask: NDArray[np.bool_] = array_CZYX[0] != 0
+    for channel in array_CZYX[1:]:
+        mask |= channel != 0
+    box = bounding_box(mask)  # outside it is no hole
+    mask[box] |= _holes(mask[box])
+    return mask
+
+
+def bounding_box(mask_ZYX: NDArray[np.bool_]) -> Box:
+    """The smallest box around all true voxels; the whole extent when there is none.
+
+    Parameters
+    ----------
+    mask_ZYX : bool (Z, Y, X)
+
+    Returns
+    -------
+    a slice along Z, Y and X
+    """
+    in_plane = np.asarray(mask_ZYX.any(axis=0))
+    sides = []
+    for occupied in (mask_ZYX.any(axis=(1, 2)), in_plane.any(axis=1), in_plane.any(axis=0)):
+        found = np.flatnonzero(occupied)
+        sides.append(slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(0, occupied.size))
+    z, y, x = sides
+    return z, y, x
+
+
+def _holes(mask_ZYX: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    flat = mask_ZYX.shape[0] == 1
+    background = ~(mask_ZYX[0] if flat else mask_ZYX)
+    parts = cc3d.connected_components(background, connectivity=4 if flat else 6)
+    enclosed = np.ones(int(parts.max()) + 1, dtype=np.bool_)
+    enclosed[0] = False  # what is not background
+    for axis in range(parts.ndim):
+        for face in (0, -1):
+            enclosed[np.unique(parts.take(face, axis=axis))] = False
+    return enclosed[parts].reshape(mask_ZYX.shape)
