@@ -1,0 +1,172 @@
+"""Resampling against scikit-image, the plain argmax, and cases worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.transform import resize
+
+from autoseg.imaging.resample import coarse_axis, resample, resample_labels, resampled_argmax
+
+SIZES = st.tuples(*[st.integers(1, 16)] * 3)
+ORDERS = st.sampled_from([0, 1, 3])
+
+
+def noise(channels: int, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(10, 50, (channels, *shape)).astype(np.float32))
+
+
+def by_skimage(x_CZYX: torch.Tensor, shape: tuple[int, ...], order: int) -> np.ndarray:
+    return np.stack([resize(c.numpy().astype(float), shape, order=order, mode="edge", anti_aliasing=False, clip=True) for c in x_CZYX])
+
+
+@settings(max_examples=40, deadline=None)
+@given(SIZES, SIZES, ORDERS, st.integers(0, 99))
+def test_gives_what_scikit_image_gives(shape_in: tuple[int, int, int], shape_out: tuple[int, int, int], order: int, seed: int) -> None:
+    x = noise(2, shape_in, seed)
+    expected = by_skimage(x, shape_out, order)
+    assert np.abs(resample(x, shape_out, order=order).numpy() - expected).max() <= 1e-5 * max(float(x.max() - x.min()), 1.0)
+
+
+def nearest_then_rest(x: torch.Tensor, shape: tuple[int, ...], order: int, axis: int | None) -> torch.Tensor:
+    n_in, n_out = x.shape[axis + 1], shape[axis]
+    source = np.floor((np.arange(n_out) + 0.5) * n_in / n_out).astype(int)
+    return resample(x.index_select(axis + 1, torch.from_numpy(source)), shape, order=order)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SIZES, SIZES, st.sampled_from([0, 1, 2]))
+def test_the_nearest_axis_is_taken_slice_by_slice(shape_in: tuple[int, int, int], shape_out: tuple[int, int, int], axis: int | None) -> None:
+    x = noise(1, shape_in)
+    torch.testing.assert_close(resample(x, shape_out, order=1, nearest_axis=axis), nearest_then_rest(x, shape_out, 1, axis), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_nearest_axis_beside_cubic_ones(axis: int | None) -> None:
+    x, shape = noise(1, (5, 6, 7)), (13, 11, 15)
+    torch.testing.assert_close(resample(x, shape, order=3, nearest_axis=axis), nearest_then_rest(x, shape, 3, axis), atol=1e-3, rtol=0)
+
+
+def test_equal_sizes_change_nothing() -> None:
+    x = noise(2, (5, 6, 7))
+    assert resample(x, (5, 6, 7), order=3) is x
+    only_z = resample(x, (9, 6, 7), order=0)
+    assert torch.equal(only_z[:, 4], x[:, 2])
+
+
+def test_a_constant_stays_and_the_range_is_kept() -> None:
+    assert torch.equal(resample(torch.full((1, 4, 4, 4), 3.7), (9, 5, 2), order=3), torch.full((1, 9, 5, 2), 3.7))
+    step = torch.zeros(2, 8, 8, 8)
+    step[0, :, :, 4:] = 1
+    step[1, :, 4:] = -5
+    result = resample(step, (21, 19, 23), order=3)
+    assert (result[0].min(), result[0].max()) == (0, 1)
+    assert (result[1].min(), result[1].max()) == (-5, 0)
+
+
+def test_linear_by_hand() -> None:
+    x = torch.tensor([0.0, 4.0]).reshape(1, 1, 1, 2)
+    assert resample(x, (1, 1, 4), order=1).flatten().tolist() == [0, 1, 3, 4]
+
+
+def test_there_and_back_keeps_a_smooth_image() -> None:
+    grid = torch.linspace(0, 3.14, 24)
+    x = (grid[:, None, None].sin() * grid[:, None].cos() + grid)[None]
+    back = resample(resample(x, (36, 36, 36), order=3), (24, 24, 24), order=3)
+    assert (back - x)[:, 3:-3, 3:-3, 3:-3].abs().max() < 2e-3
+
+
+def test_full_precision_whatever_the_caller_allows() -> None:
+    x = noise(1, (12, 12, 12))
+    expected = resample(x, (17, 18, 19), order=3)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = resample(x, (17, 18, 19), order=3)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
+def test_an_unknown_order_is_refused() -> None:
+    with pytest.raises(ValueError, match="order 2"):
+        resample(noise(1, (3, 3, 3)), (4, 4, 4), order=2)
+
+
+def slow_labels(classes: torch.Tensor, shape: tuple[int, ...], order: int, axis: int | None, num_classes: int) -> torch.Tensor:
+    values = [*range(num_classes), -1]
+    one_hot = torch.stack([(classes == value).float() for value in values])
+    return torch.tensor(values)[resample(one_hot, shape, order=order, nearest_axis=axis).argmax(0)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, SIZES, st.sampled_from([0, 1]), st.sampled_from([None, 0, 1, 2]), st.integers(0, 99))
+def test_labels_go_to_the_largest_share(
+    shape_in: tuple[int, int, int], shape_out: tuple[int, int, int], order: int, axis: int | None, seed: int
+) -> None:
+    classes = torch.from_numpy(np.random.default_rng(seed).integers(-1, 4, shape_in).astype(np.int16))
+    result = resample_labels(classes, shape_out, 4, order=order, nearest_axis=axis)
+    assert result.dtype == torch.int16
+    assert torch.equal(result.long(), slow_labels(classes, shape_out, order, axis, 4))
+
+
+def test_a_thin_line_survives_as_it_would_not_in_the_mean() -> None:
+    classes = torch.zeros(1, 6, 6, dtype=torch.int16)
+    classes[0, :, 2] = 3
+    result = resample_labels(classes, (1, 9, 9), 4, order=1)
+    assert (result == 3).any(dim=2).all()
+    assert set(result.unique().tolist()) == {0, 3}
+
+
+def test_labels_that_stay_and_labels_out_of_range() -> None:
+    classes = torch.tensor([[[0, 1], [2, -1]]], dtype=torch.int16)
+    assert resample_labels(classes, (1, 2, 2), 3, order=1) is classes
+    with pytest.raises(ValueError, match="2"):
+        resample_labels(classes, (1, 3, 3), 2, order=1)
+
+
+@pytest.mark.parametrize("slab_elements", [1, 5000, 1 << 24])
+@pytest.mark.parametrize(("order", "axis"), [(0, None), (1, None), (1, 0), (1, 2), (3, None)])
+@pytest.mark.parametrize("shape", [(25, 11, 30), (7, 20, 13), (12, 16, 14)])
+def test_slabs_give_the_argmax_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, slab_elements: int, order: int, axis: int | None, shape: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr("autoseg.imaging.resample._SLAB_ELEMENTS", slab_elements)
+    logits = noise(5, (12, 16, 14)).half().float()
+    expected = resample(logits, shape, order=order, nearest_axis=axis).argmax(0)
+    for given_logits in (logits, logits.half()):
+        result = resampled_argmax(given_logits, shape, order=order, nearest_axis=axis)
+        assert result.dtype == torch.uint8
+        assert torch.equal(result.long(), expected)
+
+
+def test_many_channels_need_a_wider_type() -> None:
+    logits = torch.zeros(300, 2, 2, 2)
+    logits[299] = 1
+    result = resampled_argmax(logits, (3, 3, 3), order=1)
+    assert result.dtype == torch.int16
+    assert (result == 299).all()
+
+
+@pytest.mark.parametrize(
+    ("current", "new", "axis"),
+    [
+        ((1, 1, 1), (2, 1, 1), None),
+        ((5, 1, 1), (1, 1, 1), 0),
+        ((3, 1, 1), (1, 1, 1), None),  # not above the threshold
+        ((1, 1, 4), (5, 1, 1), 2),  # the current grid comes first
+        ((1, 1, 1), (1, 4, 1), 1),
+        ((0.24, 1.25, 1.25), (1, 1, 1), None),  # two coarse axes
+        ((0.24, 1.25, 1.25), (9, 1, 1), None),
+    ],
+)
+def test_the_coarse_axis(current: tuple[float, float, float], new: tuple[float, float, float], axis: int | None) -> None:
+    assert coarse_axis(current, new) == axis
+
+
+def test_the_threshold_of_the_coarse_axis() -> None:
+    assert coarse_axis((3, 1, 1), (1, 1, 1), threshold=2.0) == 0
