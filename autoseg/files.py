@@ -7,7 +7,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,7 +35,8 @@ def atomic(target: Path) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise AutosegError(f"Cannot write {target}: {reason}. Free the disk or choose a folder you may write to.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # the folder is a file
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:
