@@ -123,11 +123,13 @@ class Augmentation(Block):
     scaling: Transform | None = Field(None, description="factor, the same for all axes")
     noise: Transform | None = Field(None, description="standard deviation of Gaussian noise is drawn from this range")
     blur: Transform | None = Field(None, description="sigma of the Gaussian in voxels; each channel with chance 0.5")
-    brightness: Transform | None = Field(None, description="factor, for each channel")
-    contrast: Transform | None = Field(None, description="factor about the channel's mean, range kept")
+    brightness: Transform | None = Field(None, description="factor, for each channel; below and above 1 with equal chance")
+    contrast: Transform | None = Field(None, description="factor about the channel's mean, range kept; below and above 1 with equal chance")
     low_resolution: Transform | None = Field(None, description="scale; each channel with chance 0.5")
-    gamma_inverted: Transform | None = Field(None, description="exponent on the inverted image, mean and std kept")
-    gamma: Transform | None = Field(None, description="exponent, mean and std kept")
+    gamma_inverted: Transform | None = Field(
+        None, description="exponent on the inverted image, mean and std kept; below and above 1 with equal chance"
+    )
+    gamma: Transform | None = Field(None, description="exponent, mean and std kept; below and above 1 with equal chance")
     mirror_axes: tuple[Literal[0, 1, 2], ...] = Field((), description="each flipped with chance 0.5")
 
 
@@ -140,10 +142,10 @@ class Recipe(Block):
 
     optimizer: Literal["sgd", "adamw"]
     learning_rate: Positive
-    momentum: Probability = 0.99
+    momentum: Probability = Field(0.99, description="sgd: Nesterov momentum; adamw: decay of the gradient's average (beta 1)")
     weight_decay: Annotated[float, Field(ge=0)] = 3e-5
     warmup_fraction: Probability = 0.0
-    clip_gradient_norm: Positive | None = 12.0
+    clip_gradient_norm: Positive | None = Field(None, description="largest norm of the gradient; absent: not clipped")
     weight_average: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="decay of the moving average of the weights; 0: none")
     augmentation: Augmentation
 

@@ -1,0 +1,65 @@
+"""Whether a network at lower resolution is worth having, and at which spacing.
+
+- Patches that see little of the image lack context; a coarser grid gives it. The grid is coarsened until a patch covers a quarter of the image.
+- A grid that holds nearly as many voxels as the full one would learn the same again, so it is dropped.
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from autoseg.planning.patch import Budget, Fit, fit_patch
+
+SMALLEST_COVERAGE = 0.25
+SMALLEST_SAVING = 2.0
+_STEP = 1.03
+
+
+@dataclass(frozen=True)
+class LowResolution:
+    """A coarser grid with its patch.
+
+    Attributes
+    ----------
+    spacing : millimetres along the transposed axes
+    median_shape : voxels at that spacing
+    fit : patch, network and batch
+    """
+
+    spacing: tuple[float, ...]
+    median_shape: tuple[int, ...]
+    fit: Fit
+
+
+def coverage(patch_size: tuple[int, ...], median_shape: tuple[float, ...]) -> float:
+    """Part of the median image that one patch sees."""
+    return prod(patch_size) / prod(median_shape)
+
+
+def lower_resolution(spacing: tuple[float, ...], median_shape: tuple[float, ...], full: Fit, budget: Budget) -> LowResolution | None:
+    """The coarser grid that a dataset deserves, or None (the rule of nnU-Net, Isensee et al. 2021).
+
+    Parameters
+    ----------
+    spacing, median_shape, full : of the configuration at full resolution, three axes, transposed
+    budget : of the configuration at full resolution; the share of the dataset is taken at the coarser grid
+    """
+    full_voxels = voxels = prod(median_shape)
+    cases, largest = budget.dataset_voxels / full_voxels, budget.most_voxels(len(spacing))
+    found, coarser, patch_voxels = None, spacing, float(prod(full.patch_size))
+    while patch_voxels / voxels < SMALLEST_COVERAGE:
+        coarser = _coarsen(coarser)
+        extents = [before / after * extent for before, after, extent in zip(spacing, coarser, median_shape, strict=True)]
+        voxels = prod(extents)
+        if largest / voxels < SMALLEST_COVERAGE:
+            continue  # no patch at all would be enough yet: the same answer, sooner
+        shape = tuple(max(1, round(extent)) for extent in extents)
+        fit = fit_patch(coarser, shape, replace(budget, dataset_voxels=voxels * cases))
+        found, patch_voxels = LowResolution(coarser, shape, fit), prod(fit.patch_size)
+    return None if full_voxels / voxels < SMALLEST_SAVING else found
+
+
+def _coarsen(spacing: tuple[float, ...]) -> tuple[float, ...]:
+    """Fine axes alone while any is less than half as coarse as the coarsest, then all."""
+    coarsest = max(spacing)
+    fine = [coarsest / value > 2 for value in spacing]
+    return tuple(value * _STEP if finer or not any(fine) else value for value, finer in zip(spacing, fine, strict=True))
