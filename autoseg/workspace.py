@@ -92,10 +92,11 @@ class Workspace:
         write_text(self.root / "plans" / ".current", dataset + "\n")
 
     def datasets(self) -> list[str]:
-        """Names of all datasets with raw data or a plan, sorted."""
+        """Names of all datasets with raw data, a plan or a model, sorted."""
         raw = {entry.name for entry in _entries(self.raw_data) if entry.is_dir() and not entry.name.startswith(".")}
         planned = {entry.name.removesuffix(".json") for entry in _entries(self.root / "plans") if re.fullmatch(r"[^.]+\.json", entry.name)}
-        return sorted(raw | planned)
+        trained = {entry.name for entry in _entries(self.root / "models") if entry.is_dir() and not entry.name.startswith(".")}
+        return sorted(raw | planned | trained)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -46,7 +46,9 @@ class Labels:
     def to_values(self, classes_ZYX: NDArray[np.integer]) -> NDArray[np.integer]:
         """Classes 0..K-1 -> the user's values, uint8 where they fit, else int16. Any shape."""
         small = min(self.values) >= 0 and max(self.values) <= 255
-        return np.array(self.values, dtype=np.uint8 if small else np.int16)[classes_ZYX]
+        table: NDArray[np.integer] = np.array(self.values, dtype=np.uint8 if small else np.int16)
+        result: NDArray[np.integer] = table[classes_ZYX]
+        return result
 
 
 @dataclass(frozen=True)

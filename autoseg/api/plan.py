@@ -1,0 +1,157 @@
+"""`check` and `plan`: from a folder of scans to a plan and the store of ready cases."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.data.check import Report
+from autoseg.data.check import check as check_dataset
+from autoseg.data.dataset import Dataset
+from autoseg.data.folds import make_folds, write_folds
+from autoseg.data.layouts import open_dataset
+from autoseg.errors import AutosegError
+from autoseg.files import read_json
+from autoseg.imaging.image import Spacing3
+from autoseg.planning.fingerprint import fingerprint, write_fingerprint
+from autoseg.planning.plan import DatasetBlock, LabelsBlock, Plan, read_plan, write_plan
+from autoseg.planning.planner import make_plan
+from autoseg.progress import Progress, silent
+from autoseg.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan and where it came from.
+
+    Attributes
+    ----------
+    plan, path : the plan, and its file
+    report : what the check found; without errors
+    made_ready : configuration -> number of cases preprocessed now (0: they were there); empty with `preprocess=False`
+    """
+
+    plan: Plan
+    path: Path
+    report: Report
+    made_ready: dict[str, int]
+
+
+def check(dataset: str, *, workspace: Path | str | None = None, progress: Progress = silent) -> Report:
+    """Verify every file of a dataset.
+
+    Parameters
+    ----------
+    dataset : its folder's name under `raw_data/`, with or without `Dataset` and the three digits
+    workspace : folder with `raw_data/`; by default `AUTOSEG_WORKSPACE`, else the current one
+    progress : told which case is done
+
+    Returns
+    -------
+    Report : `errors`, `warnings`, and the facts that planning needs
+
+    Raises
+    ------
+    AutosegError
+        there is no such dataset, or its layout is none that is known
+    """
+    place = Workspace.find(workspace)
+    return check_dataset(open_dataset(place.raw(place.resolve(dataset))), progress=progress)
+
+
+def plan(
+    dataset: str,
+    *,
+    workspace: Path | str | None = None,
+    preset: str = "default",
+    gpu_memory_gb: float | None = None,
+    spacing: Spacing3 | None = None,
+    preprocess: bool = True,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Planned:
+    """Check a dataset, take its fingerprint, decide everything, and make its cases ready.
+
+    Parameters
+    ----------
+    dataset : its folder's name under `raw_data/`, with or without `Dataset` and the three digits
+    workspace : folder with `raw_data/`; by default `AUTOSEG_WORKSPACE`, else the current one
+    preset : "default", "cpu", "resenc_m", "resenc_l" or "resenc_xl"
+    gpu_memory_gb : memory to plan for, in GB; by default the preset's own
+    spacing : millimetres along Z, Y, X to resample 3D data to, instead of the rule's
+    preprocess : also make all cases ready
+    force : replace a plan that is there and differs (edited by hand, or made with other settings)
+    progress : told how far each stage is
+
+    Raises
+    ------
+    DatasetError
+        files are damaged or contradict each other; all findings are listed
+    AutosegError
+        a plan is there and differs, or a folder cannot be written
+    """
+    place = Workspace.find(workspace)
+    name = place.resolve(dataset)
+    path = place.plan(name)
+    _require_writable(path.parent)
+    report = check_dataset(open_dataset(place.raw(name)), progress=progress)
+    report.require_clean()
+    facts = fingerprint(report.dataset, report.facts)
+    made = make_plan(facts, _dataset_block(report.dataset), preset=preset, gpu_memory_gb=gpu_memory_gb, spacing=spacing)
+    if path.is_file() and not force:
+        _require_same(path, made)
+    write_fingerprint(facts, place.fingerprint(name))
+    write_plan(made, path)
+    if not place.folds(name).is_file():
+        write_folds(make_folds(report.dataset.cases, seed=made.seed), place.folds(name))
+    place.set_current(name)
+    ready = _preprocess_all(place, report.dataset, made, progress) if preprocess else {}
+    return Planned(made, path, report, ready)
+
+
+def _preprocess_all(place: Workspace, dataset: Dataset, made: Plan, progress: Progress) -> dict[str, int]:
+    from autoseg.preprocessing.dataset import preprocess
+    from autoseg.preprocessing.store import CaseStore
+
+    done = {}
+    for name, configuration in made.configurations.items():
+        store = CaseStore.of(place.preprocessed(made.dataset.name, name), made, configuration)
+        done[name] = preprocess(dataset.cases, made, configuration, store, progress=progress, stage=f"preprocess {name}")
+    return done
+
+
+def _dataset_block(dataset: Dataset) -> DatasetBlock:
+    labels = dataset.labels
+    return DatasetBlock(
+        name=dataset.name,
+        layout=dataset.layout,
+        channel_names=dataset.channel_names,
+        labels=LabelsBlock(names=labels.names, values=labels.values, regions=dict(labels.regions), ignore=labels.ignore),
+        num_cases=len(dataset.cases),
+        file_ending=dataset.file_ending,
+    )
+
+
+def _require_writable(folder: Path) -> None:
+    """Find out before minutes of work that their result could not be written."""
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise AutosegError(
+            f"Cannot write into {folder}: {error.strerror}. Make it writable, or name another workspace with --workspace"
+            " (its raw_data/ may be a link to this one's)."
+        ) from error
+
+
+def _require_same(path: Path, made: Plan) -> None:
+    content = read_json(path)
+    if content == made.model_dump(mode="json", exclude_none=True):
+        return
+    old = read_plan(path)
+    changed = [name for name in made.configurations if old.configurations.get(name) != made.configurations[name]]
+    differs = ", ".join([*changed, *(name for name in old.configurations if name not in made.configurations)]) or "settings beside the configurations"
+    raise AutosegError(
+        f"{path} is there and differs from what would be planned now (in {differs}; its preset is '{old.preset}')."
+        " Train with it as it is, or replace it with --force."
+    )

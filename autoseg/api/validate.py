@@ -1,0 +1,69 @@
+"""The validation of a trained fold: its held-out cases predicted from their files, as a user would, and judged."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from autoseg.data.dataset import Case
+from autoseg.evaluation.evaluate import evaluate_folder
+from autoseg.evaluation.result import Evaluation
+from autoseg.files import read_json
+from autoseg.imaging.read import read_image, read_labels
+from autoseg.inference.model_folder import load_model
+from autoseg.inference.predictor import Predictor
+from autoseg.inference.run import RECORD, Source, predict_cases, record_of
+from autoseg.planning.plan import Plan
+from autoseg.progress import Progress, silent
+from autoseg.reporting.overlay import Comparison, draw_comparison
+from autoseg.reporting.scores import draw_scores
+
+SHOWN = 4  # cases in the picture: from the worst to the best
+
+
+def validate(
+    folder: Path,
+    cases: list[Case],
+    device: str,
+    *,
+    progress: Progress = silent,
+    notify: Callable[[str], None] = lambda text: None,
+) -> Evaluation:
+    """Predict and judge cases with the model in `folder`.
+
+    Writes `validation/` (predictions), `metrics.csv`, `metrics.json`, `validation.png` (cases) and `scores.png` into it.
+    """
+    model = load_model(folder)
+    predictor = Predictor([model], device)
+    source = Source.of([model], predictor)
+    output = folder / "validation"
+    if (output / RECORD).is_file() and read_json(output / RECORD) != record_of(source):
+        shutil.rmtree(output)  # of weights that are no more
+    notify(f"Validation of {len(cases)} cases at full resolution ({predictor.execution.describe()}).")
+    outcome = predict_cases(predictor, cases, output, source, progress=progress, stage="validate")
+    references = {case.name: case.label for case in cases if case.label}
+    evaluation = evaluate_folder(outcome.files, references, model.plan.labels, progress=progress)
+    evaluation.write(folder)
+    draw_scores(evaluation.table, folder / "scores.png")
+    draw_cases(cases, outcome.files, evaluation, model.plan, folder / "validation.png")
+    return evaluation
+
+
+def draw_cases(cases: list[Case], predictions: dict[str, Path], evaluation: Evaluation, plan: Plan, target: Path, *, title: str = "") -> None:
+    """A picture of a few cases between the worst and the best."""
+    by_name = {case.name: case for case in cases}
+    dice = evaluation.table[~evaluation.table["region"]].groupby("case")["dice"].mean().sort_values(na_position="first")
+    names = list(dice.index)
+    count = min(SHOWN, len(names))
+    chosen = [names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count)]
+    rows = [_comparison(by_name[name], predictions[name], float(dice[name])) for name in dict.fromkeys(chosen)]
+    draw_comparison(rows, target, labels=plan.labels, title=title)
+
+
+def _comparison(case: Case, prediction: Path, dice: float) -> Comparison:
+    image = read_image(case.channels[:1])
+    reference = read_labels(case.label).array if case.label else None
+    geometry = image.geometry
+    return Comparison(
+        case.name, image.array[0], read_labels(prediction).array, reference, geometry.spacing,
+        note=f"mean Dice {dice:.3f}", affine=None if geometry.flat else geometry.affine,
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""The model folder: `models/<dataset>/<configuration>/fold_<k>/`, everything that prediction needs.
+
+- `plan.json` (the plan it was trained with), `model.json` (which configuration and fold), `weights.safetensors`.
+- Loading runs no code from the folder: no pickle, no import by a name found in it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from autoseg.errors import AutosegError
+from autoseg.files import atomic, read_json, write_json
+from autoseg.networks import build
+from autoseg.networks.unet import set_deep_supervision
+from autoseg.planning.plan import Configuration, Plan, read_plan, write_plan
+
+PLAN, MODEL, WEIGHTS = "plan.json", "model.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network with the plan that explains its input and output.
+
+    Attributes
+    ----------
+    folder : where it was loaded from
+    plan, configuration_name : what it was trained with
+    network : on the CPU, in evaluation mode, giving full-resolution logits
+    """
+
+    folder: Path
+    plan: Plan
+    configuration_name: str
+    network: nn.Module
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.plan.configuration(self.configuration_name)
+
+
+def start_model_folder(folder: Path, plan: Plan, configuration_name: str, fold: str) -> None:
+    """Write what is known before training: the plan, and which part of it is trained."""
+    write_plan(plan, folder / PLAN)
+    write_json(folder / MODEL, {"dataset": plan.dataset.name, "configuration": configuration_name, "fold": fold})
+
+
+def save_weights(folder: Path, weights: dict[str, Tensor]) -> None:
+    """Write the weights that prediction uses, whole or not at all."""
+    with atomic(folder / WEIGHTS) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether a fold's folder holds a finished model."""
+    return (folder / WEIGHTS).is_file()
+
+
+def load_model(folder: Path) -> Model:
+    """Load a trained model.
+
+    Raises
+    ------
+    AutosegError
+        a file is missing or damaged, or the weights do not fit the plan
+    """
+    if not is_trained(folder):
+        raise AutosegError(f"{folder} holds no trained model ({WEIGHTS} is missing). Train it, or name a folder fold_<k> that was trained.")
+    plan = read_plan(folder / PLAN)
+    facts: Any = read_json(folder / MODEL)
+    name = str(facts.get("configuration", ""))
+    configuration = plan.configuration(name)
+    network = build(configuration, in_channels=len(plan.dataset.channel_names), num_classes=len(plan.dataset.labels.values))
+    try:
+        weights = load_file(folder / WEIGHTS)
+        network.load_state_dict(weights)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise AutosegError(f"{folder / WEIGHTS} is damaged or does not fit the plan beside it: {error}. Copy the model again.") from error
+    set_deep_supervision(network, False)
+    return Model(folder, plan, name, network.eval().requires_grad_(False))
+
+
+def load_folds(folders: list[Path]) -> list[Model]:
+    """Load the models that are to be ensembled; they must agree on channels and labels."""
+    models = [load_model(folder) for folder in folders]
+    first = models[0]
+    for model in models[1:]:
+        if model.plan.dataset.labels != first.plan.dataset.labels or model.plan.dataset.channel_names != first.plan.dataset.channel_names:
+            raise AutosegError(f"{model.folder} and {first.folder} were trained for other labels or channels and cannot be ensembled.")
+        if model.configuration != first.configuration:
+            raise AutosegError(f"{model.folder} and {first.folder} were trained with different plans: train them again, or predict with one (-f).")
+    return models
+
+
+def weights_fingerprint(model: Model) -> str:
+    """A short text that changes when the weights do."""
+    total = sum((parameter.double().sum() for parameter in model.network.parameters()), torch.zeros((), dtype=torch.float64))
+    return f"{total.item():.12g}"

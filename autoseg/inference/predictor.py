@@ -1,0 +1,131 @@
+"""From a scan to its segmentation with one or more trained networks.
+
+- The folds of one configuration share preprocessing; their logits are averaged before the classes are decided.
+- Logits travel to the scan's grid slab by slab with a running argmax; at equal grids nothing is resampled.
+- How the networks run (precision, memory format) is timed once, before the first case.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autoseg.errors import AutosegError
+from autoseg.imaging.image import Image, LabelMap, Shape3
+from autoseg.imaging.resample import resample, resampled_argmax
+from autoseg.inference.execution import Execution, choose, inference
+from autoseg.inference.model_folder import Model
+from autoseg.inference.sliding_window import predict_logits
+from autoseg.planning.plan import Configuration
+from autoseg.preprocessing.case import Placement, ReadyCase, logits_to_scan_shape, prepare
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A segmentation.
+
+    Attributes
+    ----------
+    labels : the user's values on the scan's own grid
+    probabilities : float16 (K, Z, Y, X) on the scan's own grid, or None where not asked for
+    """
+
+    labels: LabelMap
+    probabilities: NDArray[np.float16] | None
+
+
+class Predictor:
+    """Trained networks, placed on a device and ready for any number of scans."""
+
+    def __init__(self, models: list[Model], device: str, *, step: float | None = None, mirror: bool = True) -> None:
+        self.plan = models[0].plan
+        self.configuration: Configuration = models[0].configuration
+        settings = self.configuration.inference
+        self.step = step or settings.step
+        if not 0 < self.step <= 1:
+            raise AutosegError(f"The step {step} is not possible: it is the distance of windows as a part of the patch, above 0 and at most 1.")
+        self.mirror = mirror
+        dimensions = self.configuration.dimensions
+        self._mirror_axes = tuple(axis + 3 - dimensions for axis in settings.mirror_axes) if mirror else ()
+        self._sigma = settings.gaussian_sigma
+        self.execution = _choose_execution(models[0], self.patch, device)
+        self._networks = [self.execution.place(model.network, dimensions) for model in models]
+
+    @property
+    def patch(self) -> Shape3:
+        return patch_3d(self.configuration)
+
+    def prepare(self, image: Image) -> ReadyCase:
+        """Make a scan ready; needs no device and may run in another thread."""
+        return prepare(image, None, self.plan, self.configuration)
+
+    def predict(
+        self, ready: ReadyCase, *, probabilities: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Prediction:
+        """Segment a scan that was made ready.
+
+        Parameters
+        ----------
+        ready : from `prepare`
+        probabilities : also give the softmax probabilities of every class
+        progress : told how many of how many windows are done, over all folds
+        """
+        logits = self._logits(ready, progress)
+        shape, nearest = logits_to_scan_shape(ready.placement, self.configuration)
+        order = self.configuration.resampling.logits_order
+        classes = resampled_argmax(logits, shape, order=order, nearest_axis=nearest).cpu().numpy()
+        values = self.plan.labels.to_values(ready.placement.restore(classes))
+        soft = None
+        if probabilities:
+            soft = _probabilities(resample(logits, shape, order=order, nearest_axis=nearest), ready.placement)
+        return Prediction(LabelMap(values, ready.placement.geometry), soft)
+
+    def _logits(self, ready: ReadyCase, progress: Callable[[int, int], None]) -> Tensor:
+        image = torch.from_numpy(ready.image).to(self.execution.device)
+        folds = len(self._networks)
+        mean: Tensor | None = None
+        for index, network in enumerate(self._networks):
+
+            def report(done: int, total: int, fold: int = index) -> None:
+                progress(fold * total + done, folds * total)
+
+            with inference(network):
+                logits = predict_logits(
+                    network, image, self.patch, len(self.plan.dataset.labels.values), self.execution,
+                    step=self.step, sigma=self._sigma, mirror_axes=self._mirror_axes, on_window=report,
+                )  # fmt: skip
+            mean = logits if mean is None else mean.add_(logits)
+        if mean is None:
+            raise AutosegError("There is no trained network to predict with.")
+        return mean if folds == 1 else mean.div_(folds)
+
+
+def patch_3d(configuration: Configuration) -> Shape3:
+    """The patch as Z, Y, X; a 2D patch is one slice thick."""
+    size = configuration.patch_size
+    return (1, size[0], size[1]) if configuration.dimensions == 2 else (size[0], size[1], size[2])
+
+
+def _choose_execution(model: Model, patch: Shape3, device: str) -> Execution:
+    configuration = model.configuration
+    shape = patch[1:] if configuration.dimensions == 2 else patch
+    window = torch.randn(1, len(model.plan.dataset.channel_names), *shape)
+
+    def run(option: Execution) -> None:
+        network = option.place(model.network, configuration.dimensions)
+        with inference(network), option.autocast():
+            network(option.arrange(window))
+
+    return choose(device, configuration.training.precision, run)
+
+
+def _probabilities(logits_CZYX: Tensor, placement: Placement) -> NDArray[np.float16]:
+    soft = logits_CZYX.softmax(0).to(torch.float16).cpu().numpy()
+    full = np.zeros((len(soft), *placement.geometry.shape), dtype=np.float16)
+    full[0] = 1  # background outside the crop
+    for channel, values in zip(full, soft, strict=True):
+        channel[placement.box] = values.transpose(np.argsort(placement.transpose))
+    return full

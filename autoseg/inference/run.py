@@ -1,0 +1,162 @@
+"""Many cases predicted in one go: reading, network and writing overlap, finished cases are passed over.
+
+- One thread reads and prepares the next case while the network works on this one, another writes the last; never more than that in memory.
+- What made a folder's predictions is written beside them (`predictions.json`). A folder that holds predictions of another model is refused, so
+  that results never mix.
+- A case counts as finished when its file is there and newer than its images.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.data.dataset import Case
+from autoseg.errors import AutosegError
+from autoseg.files import atomic, read_json, write_json
+from autoseg.imaging.read import read_image, stem_of
+from autoseg.imaging.write import write_labels
+from autoseg.inference.model_folder import Model, weights_fingerprint
+from autoseg.inference.predictor import Prediction, Predictor
+from autoseg.preprocessing.case import ReadyCase
+from autoseg.progress import Progress, silent
+
+RECORD = "predictions.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What makes predictions: written beside them, compared before more are added."""
+
+    dataset: str
+    configuration: str
+    folds: tuple[str, ...]
+    weights: tuple[str, ...]
+    step: float
+    mirror: bool
+
+    @classmethod
+    def of(cls, models: Sequence[Model], predictor: Predictor) -> "Source":
+        """What a predictor made of these models is."""
+        return cls(
+            dataset=predictor.plan.dataset.name,
+            configuration=models[0].configuration_name,
+            folds=tuple(model.folder.name.removeprefix("fold_") for model in models),
+            weights=tuple(weights_fingerprint(model) for model in models),
+            step=predictor.step,
+            mirror=predictor.mirror,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done: the files of all cases, and which of them had been there already."""
+
+    files: dict[str, Path]
+    skipped: tuple[str, ...]
+
+
+def predict_cases(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    output: Path,
+    source: Source,
+    *,
+    probabilities: bool = False,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    stage: str = "predict",
+) -> Outcome:
+    """Segment cases into a folder.
+
+    Parameters
+    ----------
+    cases : channels in the plan's order
+    output : gets `<case><file ending>` and, with `probabilities`, `<case>.npz` (float16 (K, Z, Y, X) under "probabilities")
+    source : what the predictor is
+    overwrite : predict finished cases again, and replace another model's predictions
+
+    Raises
+    ------
+    AutosegError
+        a case cannot be read (names it; what was finished before stays), or the folder holds another model's predictions
+    """
+    _claim(output, source, overwrite)
+    files = {case.name: output / f"{case.name}{predictor.plan.dataset.file_ending}" for case in cases}
+    waiting = [case for case in cases if overwrite or not _finished(case, files[case.name], probabilities)]
+    waiting_names = {case.name for case in waiting}
+    skipped = tuple(case.name for case in cases if case.name not in waiting_names)
+    progress(stage, 0, 1000 * len(waiting), f"{len(skipped)} of {len(cases)} cases were there already" if skipped else "")
+    with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
+        upcoming = reader.submit(_read, waiting[0], predictor) if waiting else None
+        writing: Future[None] | None = None
+        for index, case in enumerate(waiting):
+            if upcoming is None:
+                break
+            ready = upcoming.result()
+            upcoming = reader.submit(_read, waiting[index + 1], predictor) if index + 1 < len(waiting) else None
+
+            def report(done: int, total: int, place: int = index, name: str = case.name) -> None:
+                progress(stage, 1000 * place + 1000 * done // total, 1000 * len(waiting), f"case {place + 1} of {len(waiting)}: {name}")
+
+            prediction = predictor.predict(ready, probabilities=probabilities, progress=report)
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(_write, prediction, files[case.name])
+        if writing is not None:
+            writing.result()
+    return Outcome(files, skipped)
+
+
+def record_of(source: Source) -> dict[str, object]:
+    """What `predictions.json` holds for a source."""
+    return asdict(source) | {"folds": list(source.folds), "weights": list(source.weights)}
+
+
+def _claim(output: Path, source: Source, overwrite: bool) -> None:
+    record = output / RECORD
+    mine = record_of(source)
+    if record.is_file() and not overwrite:
+        other = read_json(record)
+        if other != mine:
+            raise AutosegError(
+                f"{output} holds predictions of another model or with other settings (see {RECORD} there)."
+                " Choose another folder with -o, or replace them with --overwrite."
+            )
+        return
+    write_json(record, mine)
+
+
+def _finished(case: Case, target: Path, probabilities: bool) -> bool:
+    wanted = [target, _probability_file(target)] if probabilities else [target]
+    newest = max(path.stat().st_mtime_ns for path in case.channels)
+    return all(path.is_file() and path.stat().st_mtime_ns >= newest for path in wanted)
+
+
+def _read(case: Case, predictor: Predictor) -> ReadyCase:
+    try:
+        image = read_image(case.channels)
+    except AutosegError as error:
+        raise AutosegError(f"Case {case.name}: {error}") from error
+    expected = predictor.plan.dataset.channel_names
+    if len(image.array) != len(expected):
+        raise AutosegError(
+            f"Case {case.name}: {', '.join(map(str, case.channels))} holds {len(image.array)} channels; the model wants {len(expected)}:"
+            f" {', '.join(expected)}."
+        )
+    if not np.isfinite(image.array).all():
+        raise AutosegError(f"Case {case.name}: {', '.join(map(str, case.channels))} holds values that are no numbers (NaN or infinity). Repair it.")
+    return predictor.prepare(image)
+
+
+def _write(prediction: Prediction, target: Path) -> None:
+    if prediction.probabilities is not None:
+        with atomic(_probability_file(target)) as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, probabilities=prediction.probabilities)
+    write_labels(prediction.labels, target)
+
+
+def _probability_file(target: Path) -> Path:
+    return target.with_name(stem_of(target) + ".npz")

@@ -1,0 +1,132 @@
+"""One case made ready for a network: crop, transpose, normalise, resample. The same steps for training and for prediction.
+
+- Normalisation comes before resampling; both follow the plan.
+- What undoes the steps is kept beside the voxels, so that a prediction lands exactly where the scan was.
+- Class -1 marks voxels that nobody annotated.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autoseg.imaging import crop, normalize
+from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3, Spacing3
+from autoseg.imaging.resample import coarse_axis, resample, resample_labels
+from autoseg.planning.plan import Configuration, Normalization, Plan
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How ready voxels lie in the scan they came from.
+
+    Attributes
+    ----------
+    geometry : the scan's own
+    box : the cropped part, in the scan's axis order
+    transpose : axis order of the ready voxels in terms of the scan's
+    cropped_shape : voxels of the cropped, transposed scan before resampling
+    cropped_spacing : its spacing in millimetres
+    ready_spacing : the spacing after resampling
+    """
+
+    geometry: Geometry
+    box: tuple[slice, slice, slice]
+    transpose: tuple[int, int, int]
+    cropped_shape: Shape3
+    cropped_spacing: Spacing3
+    ready_spacing: Spacing3
+
+    def restore(self, classes_ZYX: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Put classes at `cropped_shape` back into the scan's grid; background (0) outside the box."""
+        full = np.zeros(self.geometry.shape, dtype=classes_ZYX.dtype)
+        full[self.box] = classes_ZYX.transpose(np.argsort(self.transpose))
+        return full
+
+
+@dataclass(frozen=True)
+class ReadyCase:
+    """A case as a network sees it.
+
+    Attributes
+    ----------
+    image : float32 (C, Z, Y, X), axes in the plan's order
+    classes : int16 (Z, Y, X) with -1 where nobody annotated, or None without a label
+    placement : how to get back
+    """
+
+    image: NDArray[np.float32]
+    classes: NDArray[np.int16] | None
+    placement: Placement
+
+
+def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Configuration) -> ReadyCase:
+    """Make one case ready.
+
+    Parameters
+    ----------
+    image : the scan, channels in the plan's order
+    labels : its segmentation, on the same grid, or None
+    plan, configuration : what to do; the configuration is one of the plan's
+    """
+    mask = crop.nonzero_mask(image.array)
+    box = crop.bounding_box(mask)
+    order = plan.transpose_forward
+    channels = image.array[(slice(None), *box)].transpose(0, *(axis + 1 for axis in order))
+    inside = mask[box].transpose(order)
+    spacing = _reorder(image.geometry.spacing, order)
+    target_spacing = _target_spacing(configuration, spacing)
+    shape = _shape3(inside.shape)
+    ready_shape = _shape3(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, target_spacing, strict=True))
+    rules = configuration.resampling
+    nearest = coarse_axis(spacing, target_spacing, rules.separate_axis_above)
+
+    normalized = np.stack([_normalize(channel, inside, rule) for channel, rule in zip(channels, configuration.normalization, strict=True)])
+    resampled = resample(torch.from_numpy(normalized), ready_shape, order=rules.image_order, nearest_axis=nearest)
+    classes = None
+    if labels is not None:
+        native = np.ascontiguousarray(plan.labels.to_classes(labels.array[box]).transpose(order))
+        classes = resample_labels(
+            torch.from_numpy(native), ready_shape, len(plan.labels.values), order=rules.label_order, nearest_axis=nearest
+        ).numpy().astype(np.int16)  # fmt: skip
+    placement = Placement(image.geometry, box, order, shape, spacing, target_spacing)
+    return ReadyCase(resampled.numpy(), classes, placement)
+
+
+def logits_to_scan_shape(placement: Placement, configuration: Configuration) -> tuple[Shape3, int | None]:
+    """The shape that logits are resampled to, and the axis along which they are taken from the nearest voxel."""
+    rules = configuration.resampling
+    return placement.cropped_shape, coarse_axis(placement.ready_spacing, placement.cropped_spacing, rules.separate_axis_above)
+
+
+def _normalize(channel_ZYX: NDArray[np.float32], inside: NDArray[np.bool_], rule: Normalization) -> NDArray[np.float32]:
+    channel = np.ascontiguousarray(channel_ZYX)
+    match rule.scheme:
+        case "zscore":
+            return normalize.zscore(channel, inside if rule.use_mask else None)
+        case "ct":
+            return normalize.ct(channel, *(value or 0.0 for value in (rule.lower, rule.upper, rule.mean, rule.std)))
+        case "rescale_to_0_1":
+            return normalize.rescale_to_0_1(channel)
+        case "rgb_to_0_1":
+            return normalize.rgb_to_0_1(channel)
+        case "none":
+            return channel
+
+
+def _target_spacing(configuration: Configuration, spacing: Spacing3) -> Spacing3:
+    if configuration.dimensions == 2:  # slices stay where they are
+        return spacing[0], configuration.spacing[0], configuration.spacing[1]
+    z, y, x = configuration.spacing
+    return z, y, x
+
+
+def _reorder(values: Spacing3, order: tuple[int, int, int]) -> Spacing3:
+    return values[order[0]], values[order[1]], values[order[2]]
+
+
+def _shape3(sizes: Iterable[int]) -> Shape3:
+    z, y, x = sizes
+    return z, y, x

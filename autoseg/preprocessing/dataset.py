@@ -1,0 +1,68 @@
+"""All cases of a dataset made ready for one configuration: in threads, resumable, cases that are there are passed over.
+
+- Threads suffice: decoding, resampling and compressing all release the interpreter's lock.
+- One case a worker is in memory at a time.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from autoseg.data.dataset import Case
+from autoseg.errors import AutosegError
+from autoseg.imaging.read import read_image, read_labels
+from autoseg.planning.plan import Configuration, Plan
+from autoseg.preprocessing.case import prepare
+from autoseg.preprocessing.store import CaseStore
+from autoseg.progress import Progress, silent
+
+
+def preprocess(
+    cases: Sequence[Case],
+    plan: Plan,
+    configuration: Configuration,
+    store: CaseStore,
+    *,
+    workers: int | None = None,
+    progress: Progress = silent,
+    stage: str = "preprocess",
+) -> int:
+    """Make every case ready that is not yet.
+
+    Parameters
+    ----------
+    cases : with labels
+    store : where ready cases lie
+    workers : threads; by default one a core
+
+    Returns
+    -------
+    how many cases were made; the others were there already
+
+    Raises
+    ------
+    AutosegError
+        a file cannot be read or written; names case and file
+    """
+    missing = [case for case in cases if not store.has(case)]
+    done = len(cases) - len(missing)
+    progress(stage, done, len(cases))
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        futures = {pool.submit(_make_ready, case, plan, configuration, store): case for case in missing}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done += 1
+                progress(stage, done, len(cases), futures[future].name)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return len(missing)
+
+
+def _make_ready(case: Case, plan: Plan, configuration: Configuration, store: CaseStore) -> None:
+    try:
+        image = read_image(case.channels)
+        labels = read_labels(case.label) if case.label else None
+    except AutosegError as error:
+        raise AutosegError(f"Case {case.name}: {error}") from error
+    store.put(case, prepare(image, labels, plan, configuration))

@@ -1,0 +1,142 @@
+"""Batches of patches: drawn on the host, loaded ahead in threads, augmented on the device.
+
+- Everything about batch number n follows from (seed, n): a resumed run goes on with the same sequence, and no state needs to be kept.
+- Cases are drawn uniformly with replacement. The last third of a batch is forced to hold foreground: a class that the case has is drawn, then
+  one of its voxels, and the patch is centred there (nnU-Net's rule).
+- Threads, not processes: nothing to die without a cause, and an error reaches the user as it was raised.
+"""
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autoseg.imaging.image import Shape3
+from autoseg.inference.predictor import patch_3d
+from autoseg.planning.plan import Augmentation, Configuration
+from autoseg.preprocessing.store import CaseStore, StoredCase
+from autoseg.training import augment
+from autoseg.training.draws import Draw, draw, nothing
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One patch before augmentation: the box that the draw needs, image (C, *box) and classes (*box)."""
+
+    image: Tensor
+    classes: Tensor
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images float32 (B, C, *patch) and classes int64 (B, *patch), -1 where nobody annotated; without Z for 2D networks."""
+
+    images: Tensor
+    classes: Tensor
+
+
+class PatchSource:
+    """Batches of one set of cases.
+
+    Parameters
+    ----------
+    store : ready cases
+    names : the cases to draw from
+    configuration : patch, batch size, share of forced foreground
+    augmentation : random changes, or None for patches as they are
+    seed : of the whole sequence
+    """
+
+    def __init__(self, store: CaseStore, names: Sequence[str], configuration: Configuration, augmentation: Augmentation | None, seed: int) -> None:
+        self._store = store
+        self._names = tuple(names)
+        self._augmentation = augmentation
+        self._seed = seed
+        self._batch_size = configuration.batch_size
+        self._forced_from = round(configuration.batch_size * (1 - configuration.training.oversample_foreground))
+        self._flat = configuration.dimensions == 2
+        self._keep_zero = any(rule.use_mask for rule in configuration.normalization)
+        self.patch = patch_3d(configuration)
+
+    def load(self, number: int) -> list[Sample]:
+        """The samples of one batch, on the host."""
+        generator = np.random.default_rng([self._seed, number])
+        return [self._sample(generator, forced=index >= self._forced_from) for index in range(self._batch_size)]
+
+    def assemble(self, samples: Sequence[Sample], device: str) -> Batch:
+        """Augment samples on the device and stack them."""
+        images, classes = [], []
+        for sample in samples:
+            image = sample.image.to(device, non_blocking=True)
+            target = sample.classes.to(device, non_blocking=True).long()
+            image, target = augment.apply(sample.draw, image, target, self.patch, keep_zero=self._keep_zero)
+            images.append(image)
+            classes.append(target)
+        images_BCZYX, classes_BZYX = torch.stack(images), torch.stack(classes)
+        return Batch(images_BCZYX.squeeze(2), classes_BZYX.squeeze(1)) if self._flat else Batch(images_BCZYX, classes_BZYX)
+
+    def _sample(self, generator: np.random.Generator, *, forced: bool) -> Sample:
+        case = self._store.get(self._names[generator.integers(len(self._names))])
+        start = patch_start(generator, case, self.patch, forced=forced)
+        channels = case.image.shape[0]
+        if self._augmentation is None:
+            change = nothing(channels)
+        else:
+            change = draw(generator, self._augmentation, channels, in_plane=self._flat or self._augmentation.slice_wise)
+        box = augment.box_shape(change, self.patch)
+        corner = [first - (wide - size) // 2 for first, wide, size in zip(start, box, self.patch, strict=True)]
+        return Sample(cut(case.image, corner, box), cut(case.classes, corner, box), change)
+
+
+def patch_start(generator: np.random.Generator, case: StoredCase, patch: Shape3, *, forced: bool) -> list[int]:
+    """The first voxel of a random patch, negative where the case is smaller than the patch.
+
+    Parameters
+    ----------
+    forced : centre the patch on a voxel of a class that the case has, as far as its borders allow
+    """
+    missing = [max(0, size - length) for size, length in zip(patch, case.shape, strict=True)]
+    lowest = [-(count // 2) for count in missing]
+    highest = [length + count - count // 2 - size for size, length, count in zip(patch, case.shape, missing, strict=True)]
+    if forced and case.locations:
+        voxels = case.locations[sorted(case.locations)[generator.integers(len(case.locations))]]
+        centre = voxels[generator.integers(len(voxels))]
+        wanted = [int(middle) - size // 2 for middle, size in zip(centre, patch, strict=True)]
+        return [min(max(first, low), high) for first, low, high in zip(wanted, lowest, highest, strict=True)]
+    return [int(generator.integers(low, high + 1)) for low, high in zip(lowest, highest, strict=True)]
+
+
+def cut(array: Any, corner: Sequence[int], box: Shape3) -> Tensor:
+    """Cut a box from the last three axes of an array or an array on disk; what lies outside is 0."""
+    lengths = array.shape[-3:]
+    z, y, x = (slice(max(0, first), min(length, first + size)) for first, size, length in zip(corner, box, lengths, strict=True))
+    part: NDArray[Any] = np.asarray(array[..., z, y, x])
+    if part.shape[-3:] == box:
+        return torch.from_numpy(np.ascontiguousarray(part))
+    whole = np.zeros((*array.shape[:-3], *box), dtype=part.dtype)
+    z, y, x = (slice(place.start - first, place.stop - first) for place, first in zip((z, y, x), corner, strict=True))
+    whole[..., z, y, x] = part
+    return torch.from_numpy(whole)
+
+
+def stream(source: PatchSource, first: int, device: str, *, ahead: int = 3) -> Generator[Batch, None, None]:
+    """Endless batches from number `first` on, loaded up to `ahead` of the one in use."""
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="batches") as pool:
+        waiting: deque[Future[list[Sample]]] = deque(pool.submit(source.load, first + index) for index in range(ahead))
+        number = first + ahead
+        try:
+            while True:
+                samples = waiting.popleft().result()
+                waiting.append(pool.submit(source.load, number))
+                number += 1
+                yield source.assemble(samples, device)
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,89 @@
+"""Checkpoints: everything a training needs to go on as if it had never stopped. One safetensors file, no pickle, whole or absent."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from autoseg.errors import AutosegError
+from autoseg.files import atomic
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass
+class Counters:
+    """Where a training stands.
+
+    Attributes
+    ----------
+    step : optimizer steps done
+    elapsed : seconds trained, over all sittings
+    epoch_loss, epoch_steps, epoch_start : sum of the losses and number of steps of the unfinished epoch, and `elapsed` when it began
+    pseudo_dice : exponential average of the validation's pseudo-Dice, or None before the first
+    loss_scale : of mixed precision with float16
+    """
+
+    step: int = 0
+    elapsed: float = 0.0
+    epoch_loss: float = 0.0
+    epoch_steps: int = 0
+    epoch_start: float = 0.0
+    pseudo_dice: float | None = None
+    loss_scale: float = 65536.0
+
+
+def save(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, counters: Counters) -> None:
+    """Write a checkpoint."""
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    with atomic(folder / FILE) as temporary:
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, temporary, metadata={"counters": json.dumps(asdict(counters))})
+
+
+def load(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> Counters | None:
+    """Take up a checkpoint; None where there is none.
+
+    Raises
+    ------
+    AutosegError
+        the file is damaged or belongs to another network
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            counters = _counters(json.loads((file.metadata() or {})["counters"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        network.load_state_dict(_part(tensors, "network."))
+        for name, tensor in _part(tensors, "average.").items():
+            average[name].copy_(tensor)
+        _load_optimizer(optimizer, _part(tensors, "optimizer."))
+    except (SafetensorError, RuntimeError, OSError, KeyError, ValueError) as error:
+        raise AutosegError(f"{path} is damaged or belongs to another network: {error}. Start anew with --restart.") from error
+    return counters
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _counters(content: dict[str, Any]) -> Counters:
+    return Counters(**{field.name: content[field.name] for field in fields(Counters)})

@@ -1,0 +1,104 @@
+"""The parameters of random augmentation, drawn separately from their application.
+
+- A draw is plain numbers: it can be logged, replayed, and applied on any device.
+- All draws come from one seeded host generator; the same seed gives the same sequence whatever the device.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoseg.planning.plan import Augmentation, Range, Transform
+
+CHANNEL_CHANCE = 0.5  # blur and low resolution touch each channel of a chosen sample with this chance
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What happens to one sample; one entry a channel where a tuple is named after channels.
+
+    Attributes
+    ----------
+    angles : degrees about Z, Y, X
+    scale : factor on coordinates: above 1 the patch shows more of the scan, smaller
+    flips : axes (0, 1, 2 = Z, Y, X) that are mirrored
+    noise, noise_seed : standard deviation of added Gaussian noise, and its own seed
+    blur : sigma in voxels, 0 leaves a channel alone
+    brightness, contrast : factors, 1 leaves a channel alone
+    low_resolution : scale, 1 leaves a channel alone
+    gamma_inverted, gamma : exponents, 1 leaves a channel alone
+    """
+
+    angles: tuple[float, float, float]
+    scale: float
+    flips: tuple[int, ...]
+    noise: float
+    noise_seed: int
+    blur: tuple[float, ...]
+    brightness: tuple[float, ...]
+    contrast: tuple[float, ...]
+    low_resolution: tuple[float, ...]
+    gamma_inverted: tuple[float, ...]
+    gamma: tuple[float, ...]
+
+    @property
+    def moves(self) -> bool:
+        """Whether voxels must be interpolated."""
+        return self.scale != 1.0 or any(self.angles)
+
+
+def draw(generator: np.random.Generator, rules: Augmentation, channels: int, *, in_plane: bool) -> Draw:
+    """Draw what happens to one sample.
+
+    Parameters
+    ----------
+    generator : the only source of chance
+    rules : the plan's augmentation
+    channels : of the image
+    in_plane : rotate about Z only (2D networks and slice-wise augmentation)
+    """
+    rotates = rules.rotation is not None and generator.random() < rules.rotation.probability
+    angles = [float(generator.uniform(*rules.rotation.range)) if rotates and rules.rotation else 0.0 for _ in range(3)]
+    if in_plane:
+        angles[1:] = 0.0, 0.0
+    scale = float(generator.uniform(*rules.scaling.range)) if _chosen(generator, rules.scaling) and rules.scaling else 1.0
+    noise = float(generator.uniform(*rules.noise.range)) if _chosen(generator, rules.noise) and rules.noise else 0.0
+    return Draw(
+        angles=(angles[0], angles[1], angles[2]),
+        scale=scale,
+        noise=noise,
+        noise_seed=int(generator.integers(2**31)),
+        blur=_per_channel(generator, rules.blur, channels, neutral=0.0, chance=CHANNEL_CHANCE),
+        brightness=_per_channel(generator, rules.brightness, channels),
+        contrast=_per_channel(generator, rules.contrast, channels),
+        low_resolution=_per_channel(generator, rules.low_resolution, channels, chance=CHANNEL_CHANCE),
+        gamma_inverted=_per_channel(generator, rules.gamma_inverted, channels),
+        gamma=_per_channel(generator, rules.gamma, channels),
+        flips=tuple(axis for axis in rules.mirror_axes if generator.random() < 0.5),
+    )
+
+
+def nothing(channels: int) -> Draw:
+    """The draw that leaves a sample as it is."""
+    ones = (1.0,) * channels
+    return Draw((0.0, 0.0, 0.0), 1.0, (), 0.0, 0, (0.0,) * channels, ones, ones, ones, ones, ones)
+
+
+def _chosen(generator: np.random.Generator, rule: Transform | None) -> bool:
+    return rule is not None and bool(generator.random() < rule.probability)
+
+
+def _per_channel(
+    generator: np.random.Generator, rule: Transform | None, channels: int, *, neutral: float = 1.0, chance: float = 1.0
+) -> tuple[float, ...]:
+    if not _chosen(generator, rule) or rule is None:
+        return (neutral,) * channels
+    return tuple(_around_one(generator, rule.range) if generator.random() < chance else neutral for _ in range(channels))
+
+
+def _around_one(generator: np.random.Generator, limits: Range) -> float:
+    """Where a range lies on both sides of 1, weaker and stronger are equally likely, however far each side reaches."""
+    low, high = limits
+    if low < 1 < high:
+        low, high = (low, 1.0) if generator.random() < 0.5 else (1.0, high)
+    return float(generator.uniform(low, high))

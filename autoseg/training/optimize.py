@@ -1,0 +1,94 @@
+"""One optimizer step, and the moving average of the weights.
+
+- SGD with Nesterov momentum or AdamW; norms and biases are not decayed by AdamW.
+- The average's decay rises from 0 as (1 + step) / (10 + step), so that it forgets the untrained weights quickly.
+- float16 needs a loss scale: halved, and the step left out, where a gradient overflows; doubled after 2,000 good steps.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.inference.execution import Execution
+from autoseg.planning.plan import Recipe
+
+GROW_AFTER = 2000
+
+
+class Stepper:
+    """Optimizer, loss scale and averaged weights of one network."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, execution: Execution) -> None:
+        self._network, self._recipe = network, recipe
+        self.optimizer = _optimizer(network, recipe)
+        self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self._scaled = execution.precision == "float16"
+        self.loss_scale = 65536.0
+        self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()} if recipe.weight_average else {}
+
+    def step(self, loss_of: Callable[[], Tensor], learning_rate: float, number: int) -> float:
+        """Compute the loss, step the weights, and give the loss back; not a number: nothing was changed."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = loss_of()
+        value = float(loss.detach())
+        if value != value:
+            return value
+        (loss * self.loss_scale if self._scaled else loss).backward()  # type: ignore[no-untyped-call]
+        if self._unscaled(number):
+            if self._recipe.clip_gradient_norm:
+                nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip_gradient_norm)
+            self.optimizer.step()
+            self._update_average(number)
+        return value
+
+    def weights(self) -> dict[str, Tensor]:
+        """What prediction uses: the average where there is one."""
+        return self.average or self._network.state_dict()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network carries the averaged weights within."""
+        if not self.average:
+            yield
+            return
+        current = {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
+        self._network.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            self._network.load_state_dict(current)
+
+    def _unscaled(self, number: int) -> bool:
+        """Undo the loss scale; False where a gradient overflowed and the step must be left out."""
+        if not self._scaled:
+            return True
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        torch._foreach_mul_(gradients, 1 / self.loss_scale)
+        if not all(bool(torch.isfinite(norm)) for norm in torch._foreach_norm(gradients)):
+            self.loss_scale = max(1.0, self.loss_scale / 2)
+            return False
+        if number % GROW_AFTER == GROW_AFTER - 1:
+            self.loss_scale = min(65536.0, self.loss_scale * 2)
+        return True
+
+    @torch.no_grad()
+    def _update_average(self, number: int) -> None:
+        if self.average:
+            decay = min(self._recipe.weight_average, (1 + number) / (10 + number))
+            state = self._network.state_dict()
+            torch._foreach_lerp_(list(self.average.values()), [state[name] for name in self.average], 1 - decay)
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
+        )
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))

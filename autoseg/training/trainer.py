@@ -1,0 +1,288 @@
+"""The trainer: carries out what the plan says for one configuration and one fold.
+
+- One readable path: choose how to run, take up the checkpoint, step until the target, leave weights that the predictor can use.
+- Everything random follows from the plan's seed and the step's number, so a run that was killed ends with the weights of one that was not.
+- Which recipe, precision and memory format were chosen is written down before the first step and kept when the run is resumed.
+- With averaged weights, it is the average that is validated and saved.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.errors import AutosegError, Interrupted
+from autoseg.files import read_json, write_json
+from autoseg.inference import model_folder
+from autoseg.inference.execution import Execution, choose, inference
+from autoseg.networks import build
+from autoseg.networks.unet import set_deep_supervision
+from autoseg.planning.plan import Configuration, Plan, Recipe
+from autoseg.progress import Progress, silent
+from autoseg.training import checkpoint
+from autoseg.training.batches import Batch, PatchSource, stream
+from autoseg.training.checkpoint import Counters
+from autoseg.training.losses import confusion, deep_dice_ce
+from autoseg.training.optimize import Stepper
+from autoseg.training.run_log import RunLog
+from autoseg.training.schedule import Target, learning_rate
+
+RUN = "run.json"
+SMOOTHING = 0.9  # of the pseudo-Dice from epoch to epoch
+CHECKPOINT_SHARE = 0.01  # of the time may go into writing checkpoints
+CHECKPOINT_AT_LEAST = 300.0  # seconds between checkpoints at most
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was decided when a training began, kept in `run.json`.
+
+    Attributes
+    ----------
+    recipe : name of the plan's recipe
+    steps, seconds : the target, one of the two
+    seed : of weights, batches and augmentation
+    precision, channels_last : how the network runs
+    """
+
+    recipe: str
+    steps: int | None
+    seconds: float | None
+    seed: int
+    precision: str
+    channels_last: bool
+
+    @property
+    def target(self) -> Target:
+        return Target(self.steps, self.seconds)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training: optimizer steps and seconds over all sittings, and the run's decisions."""
+
+    steps: int
+    seconds: float
+    run: Run
+
+
+class Trainer:
+    """One training.
+
+    Parameters
+    ----------
+    plan, configuration_name : what to train
+    fold : "0".."4" or "all"
+    folder : of the model; may hold an unfinished run of the same plan, which is taken up
+    training, validation : where batches come from, by recipe name; no validation source: nothing is measured along the way
+    device : as `pick_device` gives it
+    target : where to end
+    recipe : name of the plan's recipe, or None to choose by the number of steps that the target allows
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        configuration_name: str,
+        fold: str,
+        folder: Path,
+        *,
+        training: Callable[[Recipe, int], PatchSource],
+        validation: PatchSource | None,
+        device: str,
+        target: Target | None,
+        seed: int,
+        draw: Callable[[Path, Path], None] | None = None,
+        notify: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._started = time.monotonic()
+        self._folder, self._validation, self._device, self._draw, self._notify = folder, validation, device, draw, notify
+        self._plan, self._name = plan, configuration_name
+        self._configuration: Configuration = plan.configuration(configuration_name)
+        self._rules = self._configuration.training
+        model_folder.start_model_folder(folder, plan, configuration_name, fold)
+
+        torch.manual_seed(seed)
+        channels, classes = len(plan.dataset.channel_names), len(plan.dataset.labels.values)
+        self._network = build(self._configuration, in_channels=channels, num_classes=classes)
+        set_deep_supervision(self._network, self._rules.deep_supervision)
+        self._run = self._decide(target, seed)
+        self._recipe = self._rules.recipes[self._run.recipe]  # type: ignore[index]
+        self._execution = Execution(device, self._run.precision, self._run.channels_last)
+        self._network = self._execution.place(self._network, self._configuration.dimensions)
+        self._training = training(self._recipe, seed)
+        self._stepper = Stepper(self._network, self._recipe, self._execution)
+        self._counters = checkpoint.load(folder, self._network, self._stepper.average, self._stepper.optimizer) or Counters()
+        self._stepper.loss_scale = self._counters.loss_scale
+        self._earlier = self._counters.elapsed
+        self._saved_at = time.monotonic()
+        self._save_cost = 0.0
+
+    @property
+    def run(self) -> Run:
+        return self._run
+
+    def train(self, *, progress: Progress = silent, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
+        """Step until the target is reached, then leave weights that the predictor can use.
+
+        Raises
+        ------
+        Interrupted
+            `should_stop` answered yes; the state was saved and the same call goes on from there
+        AutosegError
+            the loss is no number any more
+        """
+        counters, target = self._counters, self._run.target
+        names = self._plan.dataset.labels.names[1:]
+        log = RunLog(self._folder, names, up_to_step=counters.step, draw=self._draw)
+        batches = stream(self._training, counters.step, self._device)
+        last = 0.0
+        while not target.reached(counters.step, self._elapsed(), last):
+            begun = time.monotonic()
+            self._step(next(batches))
+            last = time.monotonic() - begun
+            self._report(progress)
+            if counters.epoch_steps == self._rules.iterations_per_epoch or target.reached(counters.step, self._elapsed(), last):
+                self._end_epoch(log)
+            if should_stop():
+                self._save()
+                log.close()
+                raise Interrupted(f"Stopped after step {counters.step}; everything is saved. The same command goes on from there.")
+            self._save_when_due()
+        batches.close()
+        self._save()
+        log.close()
+        model_folder.save_weights(self._folder, self._stepper.weights())
+        return Outcome(counters.step, self._elapsed(), self._run)
+
+    def _decide(self, target: Target | None, seed: int) -> Run:
+        """What an earlier sitting decided, or new decisions, made by timing a few steps."""
+        path = self._folder / RUN
+        if path.is_file():
+            earlier = Run(**read_json(path))
+            if target is None or target == earlier.target:
+                return earlier
+            run = Run(**(asdict(earlier) | {"steps": target.steps, "seconds": target.seconds}))
+            self._notify(f"The run that lies here is {'lengthened or shortened'} to the new target.")
+        else:
+            target = target or Target(steps=self._rules.epochs * self._rules.iterations_per_epoch)
+            execution, seconds = self._measure()
+            steps = target.steps or max(1, round((target.seconds or 0.0) / seconds))
+            recipe = "fast" if steps < self._rules.fast_below_steps and "fast" in self._rules.recipes else "default"
+            self._notify(
+                f"One step takes about {seconds:.2f} s ({execution.describe()}): about {steps:,} steps. Recipe '{recipe}' "
+                f"({'fewer' if steps < self._rules.fast_below_steps else 'not fewer'} than {self._rules.fast_below_steps:,} steps)."
+            )
+            run = Run(recipe, target.steps, target.seconds, seed, execution.precision, execution.channels_last)
+        write_json(path, asdict(run))
+        return run
+
+    def _measure(self) -> tuple[Execution, float]:
+        """The fastest way to run a training step here, and its seconds."""
+        patch, dimensions = self._configuration.patch_size, self._configuration.dimensions
+        images = torch.zeros(self._configuration.batch_size, len(self._plan.dataset.channel_names), *patch)
+        classes = torch.zeros(self._configuration.batch_size, *patch, dtype=torch.long)
+        seconds: dict[Execution, float] = {}
+
+        def run(option: Execution) -> None:
+            network = option.place(self._network, dimensions)
+            begun = time.monotonic()
+            self._loss(network, Batch(images.to(option.device), classes.to(option.device)), option).backward()  # type: ignore[no-untyped-call]
+            network.zero_grad(set_to_none=True)
+            seconds[option] = min(seconds.get(option, float("inf")), time.monotonic() - begun)
+
+        execution = choose(self._device, self._rules.precision, run)
+        if not seconds:
+            run(execution)
+        return execution, seconds[execution]
+
+    def _loss(self, network: nn.Module, batch: Batch, execution: Execution) -> Tensor:
+        with execution.autocast():
+            logits = network(execution.arrange(batch.images))
+        stages = logits if isinstance(logits, list | tuple) else [logits]
+        return deep_dice_ce(stages, batch.classes, batch_dice=self._rules.batch_dice)
+
+    def _step(self, batch: Batch) -> None:
+        counters = self._counters
+        rate = learning_rate(self._recipe, self._run.target.progress(counters.step, self._elapsed()))
+        loss = self._stepper.step(lambda: self._loss(self._network, batch, self._execution), rate, counters.step)
+        counters.loss_scale = self._stepper.loss_scale
+        if loss != loss:
+            raise AutosegError(
+                f"The loss is not a number after step {counters.step}. The last good state is kept; use a smaller learning_rate in the plan's"
+                f" recipe '{self._run.recipe}', or precision float32."
+            )
+        counters.step += 1
+        counters.epoch_steps += 1
+        counters.epoch_loss += loss
+
+    def _end_epoch(self, log: RunLog) -> None:
+        counters = self._counters
+        loss, dice = self._validate()
+        mean = sum(value for value in dice if value == value) / max(1, sum(value == value for value in dice)) if dice else float("nan")
+        if mean == mean:
+            counters.pseudo_dice = mean if counters.pseudo_dice is None else SMOOTHING * counters.pseudo_dice + (1 - SMOOTHING) * mean
+        counters.elapsed = self._elapsed()
+        row = {
+            "epoch": float(-(-counters.step // self._rules.iterations_per_epoch)),
+            "step": float(counters.step),
+            "elapsed_s": round(counters.elapsed, 2),
+            "epoch_s": round(counters.elapsed - counters.epoch_start, 2),
+            "learning_rate": learning_rate(self._recipe, self._run.target.progress(counters.step, counters.elapsed)),
+            "train_loss": counters.epoch_loss / max(1, counters.epoch_steps),
+            "validation_loss": loss,
+            "pseudo_dice": mean,
+        }
+        log.append(row | {f"dice_{name}": value for name, value in zip(self._plan.dataset.labels.names[1:], dice, strict=False)})
+        counters.epoch_loss, counters.epoch_steps, counters.epoch_start = 0.0, 0, counters.elapsed
+
+    def _validate(self) -> tuple[float, list[float]]:
+        """Loss and pseudo-Dice of each class on random validation patches, with the weights that would be saved."""
+        if self._validation is None or not self._rules.validation_iterations:
+            return float("nan"), []
+        total, counts = 0.0, torch.zeros(3, len(self._plan.dataset.labels.values) - 1, dtype=torch.long)
+        epoch = self._counters.step // self._rules.iterations_per_epoch
+        with self._stepper.averaged(), inference(self._network):
+            for index in range(self._rules.validation_iterations):
+                number = epoch * self._rules.validation_iterations + index
+                batch = self._validation.assemble(self._validation.load(number), self._device)
+                with self._execution.autocast():
+                    logits = self._network(self._execution.arrange(batch.images))
+                stages = logits if isinstance(logits, list | tuple) else [logits]
+                total += float(deep_dice_ce(stages, batch.classes, batch_dice=self._rules.batch_dice))
+                counts += confusion(stages[0], batch.classes).cpu()
+        hits, extra, missed = counts.double()
+        dice = 2 * hits / (2 * hits + extra + missed)  # not a number where a class is neither there nor predicted
+        return total / self._rules.validation_iterations, dice.tolist()
+
+    def _report(self, progress: Progress) -> None:
+        counters = self._counters
+        done = self._run.target.progress(counters.step, self._elapsed())
+        dice = "" if counters.pseudo_dice is None else f", pseudo-Dice {counters.pseudo_dice:.3f}"
+        progress("train", round(1000 * done), 1000, f"step {counters.step}, loss {counters.epoch_loss / max(1, counters.epoch_steps):.3f}{dice}")
+
+    def _elapsed(self) -> float:
+        return self._earlier + time.monotonic() - self._started
+
+    def _save_when_due(self) -> None:
+        since = time.monotonic() - self._saved_at
+        if since > CHECKPOINT_AT_LEAST or (self._counters.epoch_steps == 0 and since * CHECKPOINT_SHARE > self._save_cost):
+            self._save()
+
+    def _save(self) -> None:
+        begun = time.monotonic()
+        self._counters.elapsed = self._elapsed()
+        checkpoint.save(self._folder, self._network, self._stepper.average, self._stepper.optimizer, self._counters)
+        self._saved_at = time.monotonic()
+        self._save_cost = self._saved_at - begun
+
+
+def read_run(folder: Path) -> Run | None:
+    """The decisions of the run that lies in a model's folder, or None."""
+    path = folder / RUN
+    content: dict[str, Any] | None = read_json(path) if path.is_file() else None
+    return Run(**content) if content else None
