@@ -77,13 +77,14 @@ def test_there_and_back_keeps_a_smooth_image() -> None:
     assert (back - x)[:, 3:-3, 3:-3, 3:-3].abs().max() < 2e-3
 
 
-def test_full_precision_whatever_the_caller_allows() -> None:
-    x = noise(1, (12, 12, 12))
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def test_full_precision_whatever_the_caller_allows(device: str) -> None:
+    x = noise(1, (12, 12, 12)).to(device)
     expected = resample(x, (17, 18, 19), order=3)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16):
             found = resample(x, (17, 18, 19), order=3)
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
@@ -142,6 +143,13 @@ def test_slabs_give_the_argmax_of_the_whole(
         result = resampled_argmax(given_logits, shape, order=order, nearest_axis=axis)
         assert result.dtype == torch.uint8
         assert torch.equal(result.long(), expected)
+
+
+def test_the_first_class_wins_a_tie() -> None:
+    logits = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (6, 8, 9, 10))).float()
+    for order in (0, 1):
+        result = resampled_argmax(logits, (8, 18, 5), order=order)
+        assert torch.equal(result.long(), resample(logits, (8, 18, 5), order=order).argmax(0))
 
 
 def test_many_channels_need_a_wider_type() -> None:

@@ -1,5 +1,6 @@
 """Files of the other formats: cut short, altered, or whole."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,27 @@ def test_how_far_it_goes_is_said(tmp_path: Path, suffix: str) -> None:
     path, voxels = written(tmp_path, f"a{suffix}", False)
     voxels.write_bytes(voxels.read_bytes()[:-14_400])
     with pytest.raises(UnreadableFile, match=r"14\.4 of 28\.8 kB|50%"):
+        read_image([path])
+
+
+def test_a_missing_checksum_is_said(tmp_path: Path) -> None:
+    path, voxels = written(tmp_path, "a.mha", True)
+    voxels.write_bytes(voxels.read_bytes()[:-1])
+    with pytest.raises(UnreadableFile, match=r"a\.mha.*checksum"):
+        read_image([path])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_whose_table_comes_first(tmp_path: Path, order: str) -> None:
+    path = tmp_path / "a.tif"
+    tags = {256: 40, 257: 30, 258: 8, 259: 1, 262: 1, 273: 8 + 2 + 9 * 12 + 4, 277: 1, 278: 30, 279: 1200}
+    table = b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in tags.items())
+    start = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HIH", 42, 8, len(tags))
+    content = start + table + bytes(4) + NOISE[0].astype(np.uint8).tobytes()
+    path.write_bytes(content)
+    assert np.array_equal(read_image([path]).array[0, 0], NOISE[0])
+    path.write_bytes(content[:-1])
+    with pytest.raises(UnreadableFile, match=r"a\.tif cannot be read: it ends after 1\.321 of 1\.322 kB"):
         read_image([path])
 
 
