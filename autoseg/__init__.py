@@ -1,1 +1,23 @@
-"""autoseg: self-configuring segmentation of medical images."""
+"""autoseg: self-configuring segmentation of medical images.
+
+- `check`, `plan`, `train`, `predict`, `evaluate` and `demo` are the commands of the same names: they take paths and plain values, return
+  dataclasses and print nothing.
+- Each is imported when it is first used, so that `import autoseg` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from autoseg.errors import AutosegError
+
+if TYPE_CHECKING:
+    from autoseg.api import Demonstrated, Evaluated, Planned, Predicted, Trained, check, demo, evaluate, plan, predict, train
+
+__all__ = ["AutosegError", "Demonstrated", "Evaluated", "Planned", "Predicted", "Trained", "check", "demo", "evaluate", "plan", "predict", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from autoseg import api
+
+    return getattr(api, name)

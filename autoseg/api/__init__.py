@@ -1,1 +1,25 @@
 """One function a command: paths and plain values in, dataclasses out, nothing printed. `autoseg` itself offers them all."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoseg.api._demo import Demonstrated, demo
+    from autoseg.api._evaluate import Evaluated, evaluate
+    from autoseg.api._plan import Planned, check, plan
+    from autoseg.api._predict import Predicted, predict
+    from autoseg.api._train import Trained, train
+
+__all__ = ["Demonstrated", "Evaluated", "Planned", "Predicted", "Trained", "check", "demo", "evaluate", "plan", "predict", "train"]
+
+_HOMES = {
+    "check": "_plan", "plan": "_plan", "Planned": "_plan", "train": "_train", "Trained": "_train", "predict": "_predict",
+    "Predicted": "_predict", "evaluate": "_evaluate", "Evaluated": "_evaluate", "demo": "_demo", "Demonstrated": "_demo",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import a function when it is first asked for: torch is not loaded to look at a plan."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

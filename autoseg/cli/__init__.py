@@ -1,1 +1,1 @@
-"""One short file a command: parse, call the API, print."""
+"""The command line: one short file a command: parse, call the API, print."""

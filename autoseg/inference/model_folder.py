@@ -17,6 +17,7 @@ from autoseg.errors import AutosegError
 from autoseg.files import atomic, read_json, write_json
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
+from autoseg.networks.weights import load_weights
 from autoseg.planning.plan import Configuration, Plan, read_plan, write_plan
 
 PLAN, MODEL, WEIGHTS = "plan.json", "model.json", "weights.safetensors"
@@ -76,9 +77,8 @@ def load_model(folder: Path) -> Model:
     configuration = plan.configuration(name)
     network = build(configuration, in_channels=len(plan.dataset.channel_names), num_classes=len(plan.dataset.labels.values))
     try:
-        weights = load_file(folder / WEIGHTS)
-        network.load_state_dict(weights)
-    except (SafetensorError, OSError, RuntimeError) as error:
+        load_weights(network, load_file(folder / WEIGHTS))
+    except (SafetensorError, OSError, ValueError) as error:
         raise AutosegError(f"{folder / WEIGHTS} is damaged or does not fit the plan beside it: {error}. Copy the model again.") from error
     set_deep_supervision(network, False)
     return Model(folder, plan, name, network.eval().requires_grad_(False))

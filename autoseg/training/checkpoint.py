@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autoseg.errors import AutosegError
 from autoseg.files import atomic
+from autoseg.networks.weights import load_weights, weights_of
 
 FILE = "checkpoint.safetensors"
 
@@ -40,7 +41,7 @@ class Counters:
 
 def save(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, counters: Counters) -> None:
     """Write a checkpoint."""
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors = {f"network.{name}": tensor for name, tensor in weights_of(network).items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -64,7 +65,7 @@ def load(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer
         with safe_open(path, framework="pt") as file:
             counters = _counters(json.loads((file.metadata() or {})["counters"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        network.load_state_dict(_part(tensors, "network."))
+        load_weights(network, _part(tensors, "network."))
         for name, tensor in _part(tensors, "average.").items():
             average[name].copy_(tensor)
         _load_optimizer(optimizer, _part(tensors, "optimizer."))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.inference.execution import Execution
+from autoseg.networks.weights import load_weights, weights_of
 from autoseg.planning.plan import Recipe
 
 GROW_AFTER = 2000
@@ -26,7 +27,7 @@ class Stepper:
         self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self._scaled = execution.precision == "float16"
         self.loss_scale = 65536.0
-        self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()} if recipe.weight_average else {}
+        self.average = {name: tensor.detach().clone() for name, tensor in weights_of(network).items()} if recipe.weight_average else {}
 
     def step(self, loss_of: Callable[[], Tensor], learning_rate: float, number: int) -> float:
         """Compute the loss, step the weights, and give the loss back; not a number: nothing was changed."""
@@ -47,7 +48,7 @@ class Stepper:
 
     def weights(self) -> dict[str, Tensor]:
         """What prediction uses: the average where there is one."""
-        return self.average or self._network.state_dict()
+        return self.average or weights_of(self._network)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -55,12 +56,12 @@ class Stepper:
         if not self.average:
             yield
             return
-        current = {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
-        self._network.load_state_dict(self.average)
+        current = {name: tensor.detach().clone() for name, tensor in weights_of(self._network).items()}
+        load_weights(self._network, self.average)
         try:
             yield
         finally:
-            self._network.load_state_dict(current)
+            load_weights(self._network, current)
 
     def _unscaled(self, number: int) -> bool:
         """Undo the loss scale; False where a gradient overflowed and the step must be left out."""
@@ -79,7 +80,7 @@ class Stepper:
     def _update_average(self, number: int) -> None:
         if self.average:
             decay = min(self._recipe.weight_average, (1 + number) / (10 + number))
-            state = self._network.state_dict()
+            state = weights_of(self._network)
             torch._foreach_lerp_(list(self.average.values()), [state[name] for name in self.average], 1 - decay)
 
 

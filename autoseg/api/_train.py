@@ -8,7 +8,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from autoseg.api.validate import validate
+from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
 from autoseg.data.folds import Folds, make_folds, read_folds, split, write_folds
 from autoseg.data.layouts import open_dataset

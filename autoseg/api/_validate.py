@@ -1,10 +1,10 @@
 """The validation of a trained fold: its held-out cases predicted from their files, as a user would, and judged."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from autoseg.data.dataset import Case
+from autoseg.data.dataset import Case, Labels
 from autoseg.evaluation.evaluate import evaluate_folder
 from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json
@@ -12,7 +12,6 @@ from autoseg.imaging.read import read_image, read_labels
 from autoseg.inference.model_folder import load_model
 from autoseg.inference.predictor import Predictor
 from autoseg.inference.run import RECORD, Source, predict_cases, record_of
-from autoseg.planning.plan import Plan
 from autoseg.progress import Progress, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
@@ -44,11 +43,13 @@ def validate(
     evaluation = evaluate_folder(outcome.files, references, model.plan.labels, progress=progress)
     evaluation.write(folder)
     draw_scores(evaluation.table, folder / "scores.png")
-    draw_cases(cases, outcome.files, evaluation, model.plan, folder / "validation.png")
+    draw_cases(cases, outcome.files, evaluation, model.plan.labels, folder / "validation.png")
     return evaluation
 
 
-def draw_cases(cases: list[Case], predictions: dict[str, Path], evaluation: Evaluation, plan: Plan, target: Path, *, title: str = "") -> None:
+def draw_cases(
+    cases: Sequence[Case], predictions: Mapping[str, Path], evaluation: Evaluation, labels: Labels, target: Path, *, title: str = ""
+) -> None:
     """A picture of a few cases between the worst and the best."""
     by_name = {case.name: case for case in cases}
     dice = evaluation.table[~evaluation.table["region"]].groupby("case")["dice"].mean().sort_values(na_position="first")
@@ -56,7 +57,7 @@ def draw_cases(cases: list[Case], predictions: dict[str, Path], evaluation: Eval
     count = min(SHOWN, len(names))
     chosen = [names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count)]
     rows = [_comparison(by_name[name], predictions[name], float(dice[name])) for name in dict.fromkeys(chosen)]
-    draw_comparison(rows, target, labels=plan.labels, title=title)
+    draw_comparison(rows, target, labels=labels, title=title)
 
 
 def _comparison(case: Case, prediction: Path, dice: float) -> Comparison:

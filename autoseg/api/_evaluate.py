@@ -1,0 +1,92 @@
+"""`evaluate`: segmentations of any origin judged against references."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.data.dataset import Labels
+from autoseg.data.layouts import open_dataset, recognise
+from autoseg.data.references import find_references
+from autoseg.errors import AutosegError
+from autoseg.evaluation.evaluate import evaluate_folder, labels_from_values
+from autoseg.evaluation.result import Evaluation
+from autoseg.files import read_json
+from autoseg.imaging.read import stem_of, suffix_of
+from autoseg.inference.run import RECORD
+from autoseg.planning.plan import read_plan
+from autoseg.progress import Progress, silent
+from autoseg.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation and the files it was written to."""
+
+    evaluation: Evaluation
+    csv: Path
+    json: Path
+
+
+def evaluate(
+    predictions: Path | str,
+    references: Path | str,
+    *,
+    output: Path | str | None = None,
+    dataset: str | None = None,
+    scheme: str = "nnunet",
+    surface: bool = True,
+    workspace: Path | str | None = None,
+    progress: Progress = silent,
+    notify: Callable[[str], None] = lambda text: None,
+) -> Evaluated:
+    """Judge every segmentation of a folder.
+
+    Parameters
+    ----------
+    predictions : folder of `<case><ending>`
+    references : folder of label files, a dataset in any known layout, or a case's folder
+    output : folder for `metrics.csv` and `metrics.json`; by default that of the predictions
+    dataset : whose class names and regions to use; by default those of the references' or the predictions' own dataset, else what values there are
+    scheme : rules for empty structures, "nnunet" or "brats20"
+    surface : measure HD95 too
+    workspace : where a dataset is looked up
+
+    Raises
+    ------
+    AutosegError
+        a prediction has no reference, grids differ, a file is damaged or holds a value that nobody declared
+    """
+    predicted = _segmentations(Path(predictions))
+    known = find_references(Path(references))
+    labels = _labels(Path(predictions), Path(references), dataset, Workspace.find(workspace))
+    if labels is None:
+        labels = labels_from_values(list(known.values()))
+        notify(f"No dataset is known: judging the values {', '.join(map(str, labels.values[1:]))} as they are. Name one with -d.")
+    evaluation = evaluate_folder(predicted, known, labels, scheme=scheme, surface=surface, progress=progress)
+    csv, json = evaluation.write(Path(output) if output else Path(predictions))
+    return Evaluated(evaluation, csv, json)
+
+
+def _segmentations(folder: Path) -> dict[str, Path]:
+    if folder.is_file():
+        return {stem_of(folder): folder}
+    if not folder.is_dir():
+        raise AutosegError(f"{folder} does not exist. Name the folder that holds the segmentations.")
+    files = sorted(entry for entry in folder.iterdir() if entry.is_file() and suffix_of(entry) and not entry.name.startswith("."))
+    if not files:
+        raise AutosegError(f"{folder} holds no segmentations (files such as <case>.nii.gz).")
+    return {stem_of(entry): entry for entry in files}
+
+
+def _labels(predictions: Path, references: Path, dataset: str | None, place: Workspace) -> Labels | None:
+    """Labels of the dataset that was named, or that the references or the predictions belong to."""
+    if dataset is not None:
+        name = place.resolve(dataset)
+        return read_plan(place.plan(name)).labels if place.plan(name).is_file() else open_dataset(place.raw(name)).labels
+    if references.is_dir() and recognise(references):
+        return open_dataset(references).labels
+    record = predictions / RECORD
+    if record.is_file():
+        plan = place.plan(Path(str(read_json(record).get("dataset"))).name)
+        return read_plan(plan).labels if plan.is_file() else None
+    return None

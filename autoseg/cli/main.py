@@ -1,0 +1,54 @@
+"""`autoseg`: the commands and how they end.
+
+- Nothing heavy is imported before a command needs it; `autoseg --help` answers at once.
+- A user's mistake is a message and exit code 1; a wrong option 2; Ctrl-C 130. Only a defect of ours shows a traceback.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from autoseg.cli import check, demo, evaluate, plan, predict, train
+from autoseg.errors import AutosegError, Interrupted
+
+app = typer.Typer(
+    name="autoseg",
+    help="Self-configuring segmentation of medical images: [bold]plan[/bold] a dataset, [bold]train[/bold] on it, [bold]predict[/bold] new scans.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (check.check, plan.plan, train.train, predict.predict, evaluate.evaluate, demo.demo):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _common(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"autoseg {installed('autoseg')}")
+        raise typer.Exit
+
+
+def run() -> None:
+    """The entry point."""
+    try:
+        app()
+    except Interrupted as stop:
+        _tell(str(stop))
+        sys.exit(130)
+    except AutosegError as error:
+        _tell(f"Error: {error}")
+        sys.exit(1)
+    except OSError as error:  # a full disk, a vanished network drive
+        _tell(f"Error: {error}. Mend it and run the same command again; what was finished is kept.")
+        sys.exit(1)
+
+
+def _tell(text: str) -> None:
+    sys.stdout.flush()
+    typer.echo(text, err=True)

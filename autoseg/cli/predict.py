@@ -1,0 +1,40 @@
+"""`autoseg predict`: segment scans with trained models."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, duration, headline, note, resumable, showing_progress
+
+
+def predict(
+    inputs: Annotated[Path, typer.Option("--input", "-i", help="A folder in any known layout, a case's folder, or one file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the segmentations.")],
+    dataset: DatasetOption = None,
+    configuration: Annotated[str | None, typer.Option("--configuration", "-c", help="Default: the best one that is trained.")] = None,
+    folds: Annotated[list[str] | None, typer.Option("--fold", "-f", help="A fold to use; may be repeated. Default: all that are trained.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", "-m", help="A model folder (a fold's, or one with fold_<k> in it).")] = None,
+    step: Annotated[float | None, typer.Option(help="Distance of windows as a part of the patch. Default: the plan's (0.5).")] = None,
+    mirror: Annotated[bool, typer.Option("--mirror/--no-mirror", help="Average over mirrored images: better, slower.")] = True,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write <case>.npz with the probability of every class.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
+    device: DeviceOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Segment scans; cases that are finished are passed over."""
+    from autoseg import api
+
+    with resumable(), showing_progress() as progress:
+        predicted = api.predict(
+            inputs, output, dataset=dataset, configuration=configuration, folds=folds, model=model, step=step, mirror=mirror,
+            probabilities=probabilities, overwrite=overwrite, device=device, workspace=workspace, progress=progress,
+            notify=note, announce=lambda understood: headline("predict", **understood),
+        )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(predicted.to_json(), indent=2))
+        return
+    done = len(predicted.files) - len(predicted.skipped)
+    typer.echo(f"{done} cases segmented in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")

@@ -1,0 +1,41 @@
+"""`autoseg train`: one fold, all folds in turn, or every case."""
+
+from typing import Annotated
+
+import typer
+
+from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, duration, headline, note, resumable, showing_progress, stoppable
+from autoseg.cli.evaluate import show_means
+
+
+def train(
+    configuration: Annotated[str, typer.Argument(help="A configuration of the plan, such as 3d_fullres or 2d.")],
+    fold: Annotated[str, typer.Argument(help="0 to 4, all (every case) or cv (all folds in turn).")],
+    dataset: DatasetOption = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs instead of the plan's.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time to train, such as 20m or 2h; the final validation comes on top.")] = None,
+    device: DeviceOption = "auto",
+    seed: Annotated[int | None, typer.Option(help="Seed instead of the plan's.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Delete what an earlier run of this fold left and start anew.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Train a configuration on a fold, then validate it. An unfinished run is taken up."""
+    from autoseg import api
+    from autoseg.inference.execution import pick_device
+    from autoseg.workspace import Workspace
+
+    place = Workspace.find(workspace)
+    name = place.resolve(dataset) if dataset else place.current()
+    headline("train", dataset=name, configuration=configuration, fold=fold, device=pick_device(device))
+    with resumable(), stoppable() as should_stop, showing_progress() as progress:
+        trained = api.train(
+            configuration, fold, dataset=name, workspace=workspace, epochs=epochs, budget=budget, device=device, seed=seed, restart=restart,
+            progress=progress, notify=note, should_stop=should_stop,
+        )  # fmt: skip
+    for one in trained:
+        typer.echo(f"Fold {one.fold}: {one.steps:,} steps in {duration(one.seconds)} with recipe '{one.recipe}'.")
+        if one.evaluation is not None:
+            show_means(one.evaluation, f"Validation of fold {one.fold}")
+            typer.echo(f"Mean Dice over classes: {one.evaluation.foreground_mean():.4f}")
+        typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
+    typer.echo("Next: autoseg predict -i FOLDER -o OUT")
