@@ -4,11 +4,11 @@
 - Loading runs no code from the folder: no pickle, no import by a name found in it.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from autoseg.errors import AutosegError
 from autoseg.files import atomic, read_json, write_json
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
-from autoseg.networks.weights import load_weights
+from autoseg.networks.weights import load_weights, weights_of
 from autoseg.planning.plan import Configuration, Plan, read_plan, write_plan
 
 PLAN, MODEL, WEIGHTS = "plan.json", "model.json", "weights.safetensors"
@@ -73,7 +73,9 @@ def load_model(folder: Path) -> Model:
         raise AutosegError(f"{folder} holds no trained model ({WEIGHTS} is missing). Train it, or name a folder fold_<k> that was trained.")
     plan = read_plan(folder / PLAN)
     facts: Any = read_json(folder / MODEL)
-    name = str(facts.get("configuration", ""))
+    if not isinstance(facts, dict) or not isinstance(facts.get("configuration"), str):
+        raise AutosegError(f"{folder / MODEL} does not say which configuration was trained. Copy the model again.")
+    name: str = facts["configuration"]
     configuration = plan.configuration(name)
     network = build(configuration, in_channels=len(plan.dataset.channel_names), num_classes=len(plan.dataset.labels.values))
     try:
@@ -85,7 +87,15 @@ def load_model(folder: Path) -> Model:
 
 
 def load_folds(folders: list[Path]) -> list[Model]:
-    """Load the models that are to be ensembled; they must agree on channels and labels."""
+    """Load the models that are to be ensembled.
+
+    Raises
+    ------
+    AutosegError
+        there is none, one cannot be loaded, or two were trained for other labels or channels or with different plans; names both
+    """
+    if not folders:
+        raise AutosegError("There is no model folder to load. Name at least one fold that was trained.")
     models = [load_model(folder) for folder in folders]
     first = models[0]
     for model in models[1:]:
@@ -97,6 +107,9 @@ def load_folds(folders: list[Path]) -> list[Model]:
 
 
 def weights_fingerprint(model: Model) -> str:
-    """A short text that changes when the weights do."""
-    total = sum((parameter.double().sum() for parameter in model.network.parameters()), torch.zeros((), dtype=torch.float64))
-    return f"{total.item():.12g}"
+    """A short text that changes when the weights do, the same on every device."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights_of(model.network).items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().numpy().tobytes())  # in the order of the indices, whatever the memory format
+    return digest.hexdigest()[:16]

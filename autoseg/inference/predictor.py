@@ -38,18 +38,33 @@ class Prediction:
 
 
 class Predictor:
-    """Trained networks, placed on a device and ready for any number of scans."""
+    """Trained networks, placed on a device and ready for any number of scans.
+
+    Parameters
+    ----------
+    models : the folds of one configuration
+    device : as `pick_device` gives it
+    step : distance of windows as a part of the patch, above 0 and at most 1; by default the plan's
+    mirror : average over the flips along the plan's `mirror_axes`, as far as the patch has them
+
+    Raises
+    ------
+    AutosegError
+        there is no model, or the step is not possible
+    """
 
     def __init__(self, models: list[Model], device: str, *, step: float | None = None, mirror: bool = True) -> None:
+        if not models:
+            raise AutosegError("There is no trained network to predict with.")
         self.plan = models[0].plan
         self.configuration: Configuration = models[0].configuration
         settings = self.configuration.inference
-        self.step = step or settings.step
+        self.step = settings.step if step is None else step
         if not 0 < self.step <= 1:
             raise AutosegError(f"The step {step} is not possible: it is the distance of windows as a part of the patch, above 0 and at most 1.")
         self.mirror = mirror
         dimensions = self.configuration.dimensions
-        self._mirror_axes = tuple(axis + 3 - dimensions for axis in settings.mirror_axes) if mirror else ()
+        self._mirror_axes = tuple(axis + 3 - dimensions for axis in settings.mirror_axes if axis < dimensions) if mirror else ()
         self._sigma = settings.gaussian_sigma
         self.execution = _choose_execution(models[0], self.patch, device)
         self._networks = [self.execution.place(model.network, dimensions) for model in models]
@@ -72,15 +87,21 @@ class Predictor:
         ready : from `prepare`
         probabilities : also give the softmax probabilities of every class
         progress : told how many of how many windows are done, over all folds
+
+        Raises
+        ------
+        AutosegError
+            the networks' output is not a number
         """
-        logits = self._logits(ready, progress)
-        shape, nearest = logits_to_scan_shape(ready.placement, self.configuration)
-        order = self.configuration.resampling.logits_order
-        classes = resampled_argmax(logits, shape, order=order, nearest_axis=nearest).cpu().numpy()
+        with torch.inference_mode():
+            logits = self._logits(ready, progress)
+            shape, nearest = logits_to_scan_shape(ready.placement, self.configuration)
+            order = self.configuration.resampling.logits_order
+            if probabilities:  # they need the logits at the scan's size; otherwise those never exist
+                logits = resample(logits, shape, order=order, nearest_axis=nearest)
+            classes = resampled_argmax(logits, shape, order=order, nearest_axis=nearest).cpu().numpy()
+            soft = _probabilities(logits, ready.placement) if probabilities else None
         values = self.plan.labels.to_values(ready.placement.restore(classes))
-        soft = None
-        if probabilities:
-            soft = _probabilities(resample(logits, shape, order=order, nearest_axis=nearest), ready.placement)
         return Prediction(LabelMap(values, ready.placement.geometry), soft)
 
     def _logits(self, ready: ReadyCase, progress: Callable[[int, int], None]) -> Tensor:
@@ -98,8 +119,11 @@ class Predictor:
                     step=self.step, sigma=self._sigma, mirror_axes=self._mirror_axes, on_window=report,
                 )  # fmt: skip
             mean = logits if mean is None else mean.add_(logits)
-        if mean is None:
-            raise AutosegError("There is no trained network to predict with.")
+        if mean is None or not mean.sum().isfinite():
+            raise AutosegError(
+                f"The network's output is not a number ({self.execution.describe()})."
+                " Write precision float32 under training in the model folder's plan.json, or train the model again."
+            )
         return mean if folds == 1 else mean.div_(folds)
 
 
@@ -123,9 +147,9 @@ def _choose_execution(model: Model, patch: Shape3, device: str) -> Execution:
 
 
 def _probabilities(logits_CZYX: Tensor, placement: Placement) -> NDArray[np.float16]:
-    soft = logits_CZYX.softmax(0).to(torch.float16).cpu().numpy()
-    full = np.zeros((len(soft), *placement.geometry.shape), dtype=np.float16)
+    full = np.zeros((len(logits_CZYX), *placement.geometry.shape), dtype=np.float16)
     full[0] = 1  # background outside the crop
-    for channel, values in zip(full, soft, strict=True):
-        channel[placement.box] = values.transpose(np.argsort(placement.transpose))
+    inside_CZYX = full[(slice(None), *placement.box)].transpose(0, *(axis + 1 for axis in placement.transpose))  # a view
+    for z in range(logits_CZYX.shape[1]):
+        inside_CZYX[:, z] = logits_CZYX[:, z].softmax(0).to(torch.float16).cpu().numpy()
     return full

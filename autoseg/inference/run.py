@@ -1,12 +1,13 @@
 """Many cases predicted in one go: reading, network and writing overlap, finished cases are passed over.
 
 - One thread reads and prepares the next case while the network works on this one, another writes the last; never more than that in memory.
-- What made a folder's predictions is written beside them (`predictions.json`). A folder that holds predictions of another model is refused, so
-  that results never mix.
-- A case counts as finished when its file is there and newer than its images.
+- What made a folder's predictions is written beside them (`predictions.json`). A folder that holds predictions of another model, or files of the
+  same names from elsewhere, is refused, so that results never mix and nothing is lost.
+- A case counts as finished when its file is there, newer than its images and newer than `predictions.json`, which --overwrite writes anew: a
+  run that was killed while it replaced predictions leaves none of the old ones among the new.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ import numpy as np
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
 from autoseg.files import atomic, read_json, write_json
-from autoseg.imaging.read import read_image, stem_of
+from autoseg.imaging.read import stem_of
 from autoseg.imaging.write import write_labels
 from autoseg.inference.model_folder import Model, weights_fingerprint
 from autoseg.inference.predictor import Prediction, Predictor
 from autoseg.preprocessing.case import ReadyCase
+from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
 
 RECORD = "predictions.json"
@@ -81,10 +83,12 @@ def predict_cases(
     Raises
     ------
     AutosegError
-        a case cannot be read (names it; what was finished before stays), or the folder holds another model's predictions
+        a case cannot be read or predicted (names it; what was finished before stays), the folder holds another model's predictions
+        or files of others, or an image would be overwritten
     """
-    _claim(output, source, overwrite)
     files = {case.name: output / f"{case.name}{predictor.plan.dataset.file_ending}" for case in cases}
+    _require_apart(cases, files)
+    _claim(output, source, list(files.values()), overwrite)
     waiting = [case for case in cases if overwrite or not _finished(case, files[case.name], probabilities)]
     waiting_names = {case.name for case in waiting}
     skipped = tuple(case.name for case in cases if case.name not in waiting_names)
@@ -101,7 +105,8 @@ def predict_cases(
             def report(done: int, total: int, place: int = index, name: str = case.name) -> None:
                 progress(stage, 1000 * place + 1000 * done // total, 1000 * len(waiting), f"case {place + 1} of {len(waiting)}: {name}")
 
-            prediction = predictor.predict(ready, probabilities=probabilities, progress=report)
+            with naming(case):
+                prediction = predictor.predict(ready, probabilities=probabilities, progress=report)
             if writing is not None:
                 writing.result()
             writing = writer.submit(_write, prediction, files[case.name])
@@ -115,46 +120,47 @@ def record_of(source: Source) -> dict[str, object]:
     return asdict(source) | {"folds": list(source.folds), "weights": list(source.weights)}
 
 
-def _claim(output: Path, source: Source, overwrite: bool) -> None:
+def _require_apart(cases: Sequence[Case], files: Mapping[str, Path]) -> None:
+    for case in cases:
+        if files[case.name].resolve() in {path.resolve() for path in case.channels}:
+            raise AutosegError(f"Case {case.name}: the segmentation would replace the image {files[case.name]}. Choose another folder with -o.")
+
+
+def _claim(output: Path, source: Source, targets: Sequence[Path], overwrite: bool) -> None:
     record = output / RECORD
     mine = record_of(source)
-    if record.is_file() and not overwrite:
-        other = read_json(record)
-        if other != mine:
+    if not overwrite and record.is_file():
+        if read_json(record) != mine:
             raise AutosegError(
                 f"{output} holds predictions of another model or with other settings (see {RECORD} there)."
                 " Choose another folder with -o, or replace them with --overwrite."
             )
         return
+    foreign = [] if overwrite else [target for target in targets if target.exists()]
+    if foreign:
+        raise AutosegError(
+            f"{foreign[0]} is there already, and no {RECORD} beside it says what made it."
+            " Choose another folder with -o, or replace it with --overwrite."
+        )
     write_json(record, mine)
 
 
 def _finished(case: Case, target: Path, probabilities: bool) -> bool:
     wanted = [target, _probability_file(target)] if probabilities else [target]
-    newest = max(path.stat().st_mtime_ns for path in case.channels)
+    before = [path for path in (*case.channels, target.with_name(RECORD)) if path.is_file()]  # a missing image is the reader's to name
+    newest = max(path.stat().st_mtime_ns for path in before)
     return all(path.is_file() and path.stat().st_mtime_ns >= newest for path in wanted)
 
 
 def _read(case: Case, predictor: Predictor) -> ReadyCase:
-    try:
-        image = read_image(case.channels)
-    except AutosegError as error:
-        raise AutosegError(f"Case {case.name}: {error}") from error
-    expected = predictor.plan.dataset.channel_names
-    if len(image.array) != len(expected):
-        raise AutosegError(
-            f"Case {case.name}: {', '.join(map(str, case.channels))} holds {len(image.array)} channels; the model wants {len(expected)}:"
-            f" {', '.join(expected)}."
-        )
-    if not np.isfinite(image.array).all():
-        raise AutosegError(f"Case {case.name}: {', '.join(map(str, case.channels))} holds values that are no numbers (NaN or infinity). Repair it.")
-    return predictor.prepare(image)
+    with naming(case):
+        return predictor.prepare(read_scan(case, predictor.plan))
 
 
 def _write(prediction: Prediction, target: Path) -> None:
     if prediction.probabilities is not None:
         with atomic(_probability_file(target)) as temporary:
-            np.savez_compressed(temporary, allow_pickle=False, probabilities=prediction.probabilities)
+            np.savez_compressed(temporary, probabilities=prediction.probabilities)
     write_labels(prediction.labels, target)
 
 

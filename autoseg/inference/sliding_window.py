@@ -1,6 +1,7 @@
 """A network moved over a whole scan: overlapping windows, Gaussian weights, mirroring.
 
-- Along each axis ceil((L - P) / (P x step)) + 1 windows, evenly spaced (nnU-Net's rule); a scan smaller than the patch is padded with zeros.
+- Along each axis ceil((L - P) / (P x step)) + 1 windows, evenly spaced (nnU-Net's rule), but never two at one place: a step is at least a voxel,
+  so a 2D network sees each slice once. A scan smaller than the patch is padded with zeros.
 - Windows are weighted with a Gaussian (sigma = P / 8), so that a voxel is decided where it lay near a window's centre.
 - Logits are accumulated in place in float32, divided once at the end; only one window is in flight, which is what a CPU is fastest at.
 """
@@ -16,6 +17,7 @@ from autoseg.imaging.image import Shape3
 from autoseg.inference.execution import Execution
 
 Window = tuple[slice, slice, slice]
+SMALLEST_WEIGHT = 1e-12  # below what a corner has at the usual sigma, far above where float32 loses digits
 
 
 def predict_logits(
@@ -77,7 +79,7 @@ def gaussian(patch: Shape3, sigma: float) -> Tensor:
     axes = [torch.exp(-0.5 * ((torch.arange(size) - (size - 1) / 2) / max(size * sigma, 1e-6)) ** 2) for size in patch]
     weight = axes[0][:, None, None] * axes[1][None, :, None] * axes[2][None, None, :]
     weight = weight / weight.max()
-    return weight.clamp_min(float(weight[weight > 0].min()))
+    return weight.clamp_min(SMALLEST_WEIGHT)
 
 
 def pad_to_patch(image_CZYX: Tensor, patch: Shape3) -> tuple[Tensor, Window]:
@@ -91,7 +93,7 @@ def pad_to_patch(image_CZYX: Tensor, patch: Shape3) -> tuple[Tensor, Window]:
 
 
 def _starts(length: int, size: int, step: float) -> list[int]:
-    count = ceil((length - size) / (size * step)) + 1
+    count = ceil((length - size) / max(1.0, size * step)) + 1
     if count == 1:
         return [0]
     return [round(index * (length - size) / (count - 1)) for index in range(count)]

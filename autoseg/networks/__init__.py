@@ -7,6 +7,7 @@
 
 from typing import TYPE_CHECKING
 
+from autoseg.errors import PlanError
 from autoseg.planning.plan import Configuration
 
 if TYPE_CHECKING:
@@ -21,8 +22,30 @@ def build(configuration: Configuration, *, in_channels: int, num_classes: int) -
     configuration : its `network` block and `dimensions` decide
     in_channels : channels of the image
     num_classes : classes with the background
+
+    Raises
+    ------
+    PlanError
+        the `network` block describes no U-Net; the text names the key and what is allowed
     """
     from autoseg.networks import unet
 
+    _require_unet(configuration)
+
     families = {"plain_unet": unet.plain, "residual_unet": unet.residual}
     return families[configuration.network.family](configuration.network, configuration.dimensions, in_channels, num_classes)
+
+
+def _require_unet(configuration: Configuration) -> None:
+    network, dimensions = configuration.network, configuration.dimensions
+    if len(network.features_per_stage) < 2:
+        raise PlanError(f"network.features_per_stage has {len(network.features_per_stage)} entry: a U-Net has at least two stages.")
+    for key, lists in (("strides", network.strides), ("kernel_sizes", network.kernel_sizes)):
+        wrong = [list(entry) for entry in lists if len(entry) != dimensions]
+        if wrong:
+            raise PlanError(f"network.{key} holds {wrong[0]}: a {dimensions}D configuration needs {dimensions} numbers a stage.")
+    even = [list(kernel) for kernel in network.kernel_sizes if any(size % 2 == 0 for size in kernel)]
+    if even:
+        raise PlanError(f"network.kernel_sizes holds {even[0]}: kernels need a middle, so every size is odd.")
+    if any(step != 1 for step in network.strides[0]):
+        raise PlanError(f"network.strides begins with {list(network.strides[0])}: the first stage keeps the full resolution, so write ones.")

@@ -13,7 +13,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy weights into a network.
+    """Copy weights into a network: all of them, or none where one does not fit.
 
     Raises
     ------
@@ -26,4 +26,5 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, tensor in own.items():
         if tensor.shape != weights[name].shape:
             raise ValueError(f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}")
+    for name, tensor in own.items():
         tensor.copy_(weights[name])

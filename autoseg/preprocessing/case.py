@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autoseg.errors import PlanError
 from autoseg.imaging import crop, normalize
 from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3, Spacing3
 from autoseg.imaging.resample import coarse_axis, resample, resample_labels
@@ -70,7 +71,16 @@ def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Co
     image : the scan, channels in the plan's order
     labels : its segmentation, on the same grid, or None
     plan, configuration : what to do; the configuration is one of the plan's
+
+    Raises
+    ------
+    PlanError
+        the configuration does not have one normalisation for each channel
+    AutosegError
+        a channel's values are not what its normalisation is for
     """
+    if len(configuration.normalization) != len(image.array):
+        raise PlanError(f"The plan has {len(configuration.normalization)} entries under normalization for {len(image.array)} channels: one for each.")
     mask = crop.nonzero_mask(image.array)
     box = crop.bounding_box(mask)
     order = plan.transpose_forward

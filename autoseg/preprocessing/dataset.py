@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from autoseg.data.dataset import Case
-from autoseg.errors import AutosegError
-from autoseg.imaging.read import read_image, read_labels
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.case import prepare
+from autoseg.preprocessing.source import naming, read_scan, read_segmentation
 from autoseg.preprocessing.store import CaseStore
 from autoseg.progress import Progress, silent
 
@@ -42,7 +41,7 @@ def preprocess(
     Raises
     ------
     AutosegError
-        a file cannot be read or written; names case and file
+        a file cannot be read or written, or does not fit the plan; names case and file
     """
     missing = [case for case in cases if not store.has(case)]
     done = len(cases) - len(missing)
@@ -60,9 +59,7 @@ def preprocess(
 
 
 def _make_ready(case: Case, plan: Plan, configuration: Configuration, store: CaseStore) -> None:
-    try:
-        image = read_image(case.channels)
-        labels = read_labels(case.label) if case.label else None
-    except AutosegError as error:
-        raise AutosegError(f"Case {case.name}: {error}") from error
-    store.put(case, prepare(image, labels, plan, configuration))
+    with naming(case):
+        image = read_scan(case, plan)
+        ready = prepare(image, read_segmentation(case, plan, image.geometry), plan, configuration)
+    store.put(case, ready)

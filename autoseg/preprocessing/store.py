@@ -9,6 +9,7 @@
 
 import hashlib
 import json
+import zipfile
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -22,13 +23,13 @@ from numpy.typing import NDArray
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
-from autoseg.files import atomic, write_json
+from autoseg.files import atomic, read_json, write_json
 from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.case import ReadyCase
 
 FORMAT = 1
-Locations = dict[int, NDArray[np.int16]]
+Locations = dict[int, NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class StoredCase:
     ----------
     image : (C, Z, Y, X), sliceable
     classes : (Z, Y, X), sliceable
-    locations : class above 0 -> (N, 3) voxels of that class, only classes that the case has
+    locations : class above 0 -> int32 (N, 3) voxels of that class, only classes that the case has
     """
 
     image: Any
@@ -53,7 +54,14 @@ class StoredCase:
 
 
 class CaseStore:
-    """Ready cases of one configuration in one folder."""
+    """Ready cases of one configuration in one folder.
+
+    Parameters
+    ----------
+    folder : made when the first case is stored
+    settings : cases made with other settings count as missing; see `settings_key`
+    memory : bytes of decoded cases to keep at most
+    """
 
     def __init__(self, folder: Path, settings: str, *, memory: int = 2 << 30) -> None:
         self.folder = folder
@@ -70,23 +78,44 @@ class CaseStore:
 
     def has(self, case: Case) -> bool:
         """Whether the case is there, made with these settings from the source files as they are now."""
-        record = self.folder / f"{case.name}.json"
-        return record.is_file() and json.loads(record.read_text(encoding="utf-8")) == self._record(case)
+        if not all(path.is_file() for path in self._files(case.name)):
+            return False
+        try:
+            return bool(read_json(self._files(case.name)[-1]) == self._record(case))
+        except AutosegError:  # a damaged record is as good as none
+            return False
 
     def put(self, case: Case, ready: ReadyCase) -> None:
-        """Store a ready case."""
+        """Store a ready case.
+
+        Raises
+        ------
+        AutosegError
+            it has no segmentation, its source files are gone, or the folder cannot be written
+        """
         if ready.classes is None:
             raise AutosegError(f"Case {case.name} has no segmentation and cannot be trained on.")
-        (self.folder / f"{case.name}.json").unlink(missing_ok=True)
-        _write_array(self.folder / f"{case.name}.image.b2nd", ready.image)
-        _write_array(self.folder / f"{case.name}.classes.b2nd", ready.classes.astype(np.int8 if ready.classes.max() < 128 else np.int16))
-        locations = foreground_locations(ready.classes, case.name)
-        with atomic(self.folder / f"{case.name}.foreground.npz") as temporary:
-            np.savez_compressed(temporary, allow_pickle=False, **{str(label): found for label, found in locations.items()})
-        write_json(self.folder / f"{case.name}.json", self._record(case))
+        content = self._record(case)
+        image, classes, foreground, record = self._files(case.name)
+        try:
+            record.unlink(missing_ok=True)
+        except OSError as error:
+            raise AutosegError(f"Cannot replace {record}: {error.strerror}. Make {self.folder} a folder that you may write to.") from error
+        _write_array(image, ready.image)
+        _write_array(classes, ready.classes.astype(np.int8 if ready.classes.max() < 128 else np.int16))
+        locations: dict[str, Any] = {str(label): found for label, found in foreground_locations(ready.classes, case.name).items()}
+        with atomic(foreground) as temporary:
+            np.savez_compressed(temporary, **locations)
+        write_json(record, content)
 
     def get(self, name: str) -> StoredCase:
-        """A ready case, from memory where it still is."""
+        """A ready case, from memory where it still is.
+
+        Raises
+        ------
+        AutosegError
+            its files are missing or damaged; where patches come from the disk, damage within shows when they are cut
+        """
         with self._lock:
             if name in self._cached:
                 self._cached.move_to_end(name)
@@ -106,19 +135,48 @@ class CaseStore:
         return decoded
 
     def _read(self, name: str) -> StoredCase:
+        image, classes, foreground, _ = self._files(name)
         try:
-            image = blosc2.open(str(self.folder / f"{name}.image.b2nd"), mode="r", mmap_mode="r")
-            classes = blosc2.open(str(self.folder / f"{name}.classes.b2nd"), mode="r", mmap_mode="r")
-            with np.load(self.folder / f"{name}.foreground.npz", allow_pickle=False) as archive:
+            with np.load(foreground, allow_pickle=False) as archive:
                 locations = {int(label): archive[label] for label in archive.files}
-        except (OSError, RuntimeError, ValueError) as error:
-            raise AutosegError(f"Ready case {name} in {self.folder} cannot be read ({error}). Delete that folder; it is made again.") from error
-        return StoredCase(image, classes, locations)
+        except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+            raise _damaged(foreground, error) from error
+        return StoredCase(_ArrayOnDisk(image), _ArrayOnDisk(classes), locations)
+
+    def _files(self, name: str) -> tuple[Path, Path, Path, Path]:
+        """Image, classes, foreground locations, record."""
+        image, classes, foreground, record = (
+            self.folder / f"{name}.{ending}" for ending in ("image.b2nd", "classes.b2nd", "foreground.npz", "json")
+        )  # fmt: skip
+        return image, classes, foreground, record
 
     def _record(self, case: Case) -> dict[str, Any]:
         files = [*case.channels, *([case.label] if case.label else [])]
-        source = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-        return {"format": FORMAT, "settings": self._settings, "source": source}
+        try:
+            states = [(str(path), path.stat()) for path in files]
+        except OSError as error:
+            raise AutosegError(f"Case {case.name}: {error.filename}: {error.strerror}. Put it back, or plan anew without it.") from error
+        return {"format": FORMAT, "settings": self._settings, "source": [[path, state.st_size, state.st_mtime_ns] for path, state in states]}
+
+
+class _ArrayOnDisk:
+    """A compressed array that is decoded where it is sliced; damage is an `AutosegError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._array = blosc2.open(str(path), mode="r", mmap_mode="r")
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _damaged(path, error) from error
+        self.shape: tuple[int, ...] = self._array.shape
+        self.nbytes = int(np.prod(self.shape, dtype=np.int64)) * self._array.dtype.itemsize
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        try:
+            part: NDArray[Any] = self._array[key]
+        except (RuntimeError, ValueError) as error:
+            raise _damaged(self._path, error) from error
+        return part
 
 
 def settings_key(plan: Plan, configuration: Configuration) -> str:
@@ -140,7 +198,7 @@ def foreground_locations(classes_ZYX: NDArray[np.integer], case_name: str) -> Lo
 
     Returns
     -------
-    class -> int16 (N, 3), only for classes that are there
+    class -> int32 (N, 3), only for classes that are there
     """
     generator = np.random.default_rng(zlib.crc32(case_name.encode()))
     voxels = np.flatnonzero(classes_ZYX > 0)
@@ -150,7 +208,7 @@ def foreground_locations(classes_ZYX: NDArray[np.integer], case_name: str) -> Lo
         members = voxels[found == label]
         count = max(min(10_000, len(members)), -(-len(members) // 100))
         drawn = np.sort(generator.choice(members, count, replace=False)) if count < len(members) else members
-        locations[int(label)] = np.stack(np.unravel_index(drawn, classes_ZYX.shape), axis=1).astype(np.int16)
+        locations[int(label)] = np.stack(np.unravel_index(drawn, classes_ZYX.shape), axis=1).astype(np.int32)
     return locations
 
 
@@ -158,7 +216,14 @@ def _write_array(path: Path, array: NDArray[Any]) -> None:
     with atomic(path) as temporary:
         chunks = (*(1 for _ in array.shape[:-3]), *(min(64, size) for size in array.shape[-3:]))
         blocks = (*(1 for _ in array.shape[:-3]), *(min(16, size) for size in array.shape[-3:-1]), chunks[-1])
-        blosc2.asarray(
-            np.ascontiguousarray(array), urlpath=str(temporary), mode="w", chunks=chunks, blocks=blocks,
-            cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=3, filters=[blosc2.Filter.SHUFFLE]),
-        )  # fmt: skip
+        try:
+            blosc2.asarray(
+                np.ascontiguousarray(array), urlpath=str(temporary), mode="w", chunks=chunks, blocks=blocks,
+                cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=3, filters=[blosc2.Filter.SHUFFLE]),
+            )  # fmt: skip
+        except RuntimeError as error:  # what the library makes of a full disk
+            raise AutosegError(f"Cannot write {path}: {error}. Free the disk or choose a folder you may write to.") from error
+
+
+def _damaged(path: Path, error: Exception) -> AutosegError:
+    return AutosegError(f"The ready case's file {path} cannot be read ({error}). Delete it and start again; it is made anew.")

@@ -1,0 +1,72 @@
+"""A case's files, read and held against the plan: what does not fit is named before anything is made of it.
+
+- The check of the whole dataset happens when it is planned; a file that was replaced since is caught here, and so is a scan to predict.
+- Every error begins with the case's name.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from autoseg.data.dataset import Case
+from autoseg.errors import AutosegError, GeometryMismatch
+from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
+from autoseg.imaging.read import read_image, read_labels
+from autoseg.planning.plan import Plan
+
+
+@contextmanager
+def naming(case: Case) -> Iterator[None]:
+    """Put the case's name before the text of an error that is raised within."""
+    try:
+        yield
+    except AutosegError as error:
+        raise AutosegError(f"Case {case.name}: {error}") from error
+
+
+def read_scan(case: Case, plan: Plan) -> Image:
+    """Read the channels of a case.
+
+    Raises
+    ------
+    AutosegError
+        a file is missing or damaged, the channels are not as many as the plan's, or a voxel is NaN or infinite
+    """
+    image = read_image(case.channels)
+    files, expected = ", ".join(map(str, case.channels)), plan.dataset.channel_names
+    if len(image.array) != len(expected):
+        raise AutosegError(
+            f"{files} holds {len(image.array)} channels, but the plan wants {len(expected)}: {', '.join(expected)}. Give one file for each of them."
+        )
+    for index, channel in enumerate(image.array):
+        if not np.isfinite(channel).all():
+            file = case.channels[index] if len(case.channels) == len(expected) else files
+            raise AutosegError(f"{file} holds values that are no numbers (NaN or infinity) in channel {expected[index]}. Repair or export it again.")
+    return image
+
+
+def read_segmentation(case: Case, plan: Plan, grid: Geometry) -> LabelMap | None:
+    """Read the segmentation of a case; None where it has none.
+
+    Parameters
+    ----------
+    grid : of the case's scan
+
+    Raises
+    ------
+    AutosegError
+        the file is missing or damaged, lies on another grid, or holds a value that the plan does not declare
+    """
+    if case.label is None:
+        return None
+    labels = read_labels(case.label)
+    try:
+        require_same_grid(grid, labels.geometry)
+    except GeometryMismatch as error:
+        raise GeometryMismatch(f"{case.label} does not lie on the grid of {case.channels[0]}: {error}. Correct one of the two.") from None
+    unknown = sorted(set(np.unique(labels.array).tolist()) - set(plan.labels.allowed))
+    if unknown:
+        found, declared = ", ".join(map(str, unknown)), ", ".join(map(str, plan.labels.allowed))
+        raise AutosegError(f"{case.label} holds the label values {found}; declared are {declared}. Correct the file, or declare them and plan anew.")
+    return labels
