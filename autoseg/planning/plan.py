@@ -204,6 +204,13 @@ class Configuration(Block):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _mirrored_axes_exist(self) -> "Configuration":
+        for name, recipe in self.training.recipes.items():
+            if any(axis >= self.dimensions for axis in recipe.augmentation.mirror_axes):
+                raise ValueError(f"training.recipes.{name}.augmentation.mirror_axes: slices have the axes 0 and 1 only")
+        return self
+
 
 class Plan(Block):
     """All decisions about one dataset; `plans/<dataset>.json`."""

@@ -44,27 +44,26 @@ def box_shape(draw: Draw, patch: Shape3) -> Shape3:
     """Voxels that must be loaded around a patch's centre so that moving it brings in no border."""
     if not draw.moves:
         return patch
-    matrix = affine(draw, patch).abs()
+    matrix = affine(draw).abs()
     half = matrix @ torch.tensor([(size - 1) / 2 for size in patch], dtype=torch.float64)
     # the same parity as the patch, so that both have one centre
     sizes = [size + 2 * max(0, ceil(reach - (size - 1) / 2)) for reach, size in zip(half.tolist(), patch, strict=True)]
     return sizes[0], sizes[1], sizes[2]
 
 
-def affine(draw: Draw, patch: Shape3) -> Tensor:
+def affine(draw: Draw) -> Tensor:
     """Offset from the patch's centre in the result -> offset in the scan, voxels in Z, Y, X order, float64 (3, 3)."""
     z, y, x = (radians(angle) for angle in draw.angles)
     about_z = torch.tensor([[1, 0, 0], [0, cos(z), -sin(z)], [0, sin(z), cos(z)]], dtype=torch.float64)
     about_y = torch.tensor([[cos(y), 0, sin(y)], [0, 1, 0], [-sin(y), 0, cos(y)]], dtype=torch.float64)
     about_x = torch.tensor([[cos(x), -sin(x), 0], [sin(x), cos(x), 0], [0, 0, 1]], dtype=torch.float64)
-    in_plane = draw.angles[1] == draw.angles[2] == 0 and patch[0] == 1
-    scale = torch.tensor([1.0 if in_plane else draw.scale, draw.scale, draw.scale], dtype=torch.float64)
+    scale = torch.tensor([1.0 if draw.in_plane else draw.scale, draw.scale, draw.scale], dtype=torch.float64)
     return about_z @ about_y @ about_x @ torch.diag(scale)
 
 
 def move(draw: Draw, image_CZYX: Tensor, classes_ZYX: Tensor, patch: Shape3) -> tuple[Tensor, Tensor]:
     """Rotate and scale: voxels of the box -> voxels of the patch."""
-    grid = _sampling_grid(affine(draw, patch), patch, classes_ZYX.shape).to(image_CZYX)
+    grid = _sampling_grid(affine(draw), patch, classes_ZYX.shape).to(image_CZYX)
     present = torch.unique(classes_ZYX)
     one_hot = torch.stack([classes_ZYX == label for label in present]).to(image_CZYX.dtype)
     moved = F.grid_sample(torch.cat([image_CZYX, one_hot])[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0]
@@ -79,10 +78,11 @@ def change_intensities(draw: Draw, image_CZYX: Tensor) -> Tensor:
         generator = torch.Generator(x.device).manual_seed(draw.noise_seed)
         x = x + torch.randn(x.shape, generator=generator, device=x.device) * draw.noise
     changes = zip(draw.blur, draw.brightness, draw.contrast, draw.low_resolution, draw.gamma_inverted, draw.gamma, strict=True)
-    channels = [_change_channel(channel, *values) for channel, values in zip(x, changes, strict=True)]
-    if all(after is before for after, before in zip(channels, x, strict=True)):
+    before = x.unbind()
+    after = [_change_channel(channel, *values) for channel, values in zip(before, changes, strict=True)]
+    if all(new is old for new, old in zip(after, before, strict=True)):
         return x
-    return torch.stack(channels)
+    return torch.stack(after)
 
 
 def _change_channel(x: Tensor, blur: float, brightness: float, contrast: float, scale: float, gamma_inverted: float, gamma: float) -> Tensor:

@@ -57,7 +57,7 @@ class PatchSource:
     def __init__(self, store: CaseStore, names: Sequence[str], configuration: Configuration, augmentation: Augmentation | None, seed: int) -> None:
         self._store = store
         self._names = tuple(names)
-        self._augmentation = augmentation
+        self._augmentation = augmentation if augmentation is None or configuration.dimensions == 3 else _of_slices(augmentation)
         self._seed = seed
         self._batch_size = configuration.batch_size
         self._forced_from = round(configuration.batch_size * (1 - configuration.training.oversample_foreground))
@@ -89,7 +89,7 @@ class PatchSource:
         if self._augmentation is None:
             change = nothing(channels)
         else:
-            change = draw(generator, self._augmentation, channels, in_plane=self._flat or self._augmentation.slice_wise)
+            change = draw(generator, self._augmentation, channels, in_plane=self._augmentation.slice_wise)
         box = augment.box_shape(change, self.patch)
         corner = [first - (wide - size) // 2 for first, wide, size in zip(start, box, self.patch, strict=True)]
         return Sample(cut(case.image, corner, box), cut(case.classes, corner, box), change)
@@ -114,7 +114,7 @@ def patch_start(generator: np.random.Generator, case: StoredCase, patch: Shape3,
 
 
 def cut(array: Any, corner: Sequence[int], box: Shape3) -> Tensor:
-    """Cut a box from the last three axes of an array or an array on disk; what lies outside is 0."""
+    """Cut a box that overlaps the last three axes of an array, or of an array on disk; what lies outside is 0."""
     lengths = array.shape[-3:]
     z, y, x = (slice(max(0, first), min(length, first + size)) for first, size, length in zip(corner, box, lengths, strict=True))
     part: NDArray[Any] = np.asarray(array[..., z, y, x])
@@ -140,3 +140,8 @@ def stream(source: PatchSource, first: int, device: str, *, ahead: int = 3) -> G
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _of_slices(augmentation: Augmentation) -> Augmentation:
+    """The rules of a 2D plan, whose axes are Y and X, for patches that are one slice thick."""
+    return augmentation.model_copy(update={"slice_wise": True, "mirror_axes": tuple(axis + 1 for axis in augmentation.mirror_axes)})

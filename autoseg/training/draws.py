@@ -21,6 +21,7 @@ class Draw:
     ----------
     angles : degrees about Z, Y, X
     scale : factor on coordinates: above 1 the patch shows more of the scan, smaller
+    in_plane : the first axis is neither rotated nor scaled
     flips : axes (0, 1, 2 = Z, Y, X) that are mirrored
     noise, noise_seed : standard deviation of added Gaussian noise, and its own seed
     blur : sigma in voxels, 0 leaves a channel alone
@@ -31,6 +32,7 @@ class Draw:
 
     angles: tuple[float, float, float]
     scale: float
+    in_plane: bool
     flips: tuple[int, ...]
     noise: float
     noise_seed: int
@@ -55,7 +57,7 @@ def draw(generator: np.random.Generator, rules: Augmentation, channels: int, *, 
     generator : the only source of chance
     rules : the plan's augmentation
     channels : of the image
-    in_plane : rotate about Z only (2D networks and slice-wise augmentation)
+    in_plane : rotate about Z only and leave Z unscaled (2D networks and slice-wise augmentation)
     """
     rotates = rules.rotation is not None and generator.random() < rules.rotation.probability
     angles = [float(generator.uniform(*rules.rotation.range)) if rotates and rules.rotation else 0.0 for _ in range(3)]
@@ -66,14 +68,15 @@ def draw(generator: np.random.Generator, rules: Augmentation, channels: int, *, 
     return Draw(
         angles=(angles[0], angles[1], angles[2]),
         scale=scale,
+        in_plane=in_plane,
         noise=noise,
         noise_seed=int(generator.integers(2**31)),
-        blur=_per_channel(generator, rules.blur, channels, neutral=0.0, chance=CHANNEL_CHANCE),
-        brightness=_per_channel(generator, rules.brightness, channels),
-        contrast=_per_channel(generator, rules.contrast, channels),
-        low_resolution=_per_channel(generator, rules.low_resolution, channels, chance=CHANNEL_CHANCE),
-        gamma_inverted=_per_channel(generator, rules.gamma_inverted, channels),
-        gamma=_per_channel(generator, rules.gamma, channels),
+        blur=_some_channels(generator, rules.blur, channels, neutral=0.0),
+        brightness=_all_channels(generator, rules.brightness, channels),
+        contrast=_all_channels(generator, rules.contrast, channels),
+        low_resolution=_some_channels(generator, rules.low_resolution, channels, neutral=1.0),
+        gamma_inverted=_all_channels(generator, rules.gamma_inverted, channels),
+        gamma=_all_channels(generator, rules.gamma, channels),
         flips=tuple(axis for axis in rules.mirror_axes if generator.random() < 0.5),
     )
 
@@ -81,19 +84,25 @@ def draw(generator: np.random.Generator, rules: Augmentation, channels: int, *, 
 def nothing(channels: int) -> Draw:
     """The draw that leaves a sample as it is."""
     ones = (1.0,) * channels
-    return Draw((0.0, 0.0, 0.0), 1.0, (), 0.0, 0, (0.0,) * channels, ones, ones, ones, ones, ones)
+    return Draw((0.0, 0.0, 0.0), 1.0, False, (), 0.0, 0, (0.0,) * channels, ones, ones, ones, ones, ones)
 
 
 def _chosen(generator: np.random.Generator, rule: Transform | None) -> bool:
     return rule is not None and bool(generator.random() < rule.probability)
 
 
-def _per_channel(
-    generator: np.random.Generator, rule: Transform | None, channels: int, *, neutral: float = 1.0, chance: float = 1.0
-) -> tuple[float, ...]:
+def _all_channels(generator: np.random.Generator, rule: Transform | None, channels: int) -> tuple[float, ...]:
+    """A factor or exponent for each channel, weaker and stronger equally likely."""
+    if not _chosen(generator, rule) or rule is None:
+        return (1.0,) * channels
+    return tuple(_around_one(generator, rule.range) for _ in range(channels))
+
+
+def _some_channels(generator: np.random.Generator, rule: Transform | None, channels: int, *, neutral: float) -> tuple[float, ...]:
+    """A strength for each channel that is touched at all."""
     if not _chosen(generator, rule) or rule is None:
         return (neutral,) * channels
-    return tuple(_around_one(generator, rule.range) if generator.random() < chance else neutral for _ in range(channels))
+    return tuple(float(generator.uniform(*rule.range)) if generator.random() < CHANNEL_CHANCE else neutral for _ in range(channels))
 
 
 def _around_one(generator: np.random.Generator, limits: Range) -> float:

@@ -1,0 +1,140 @@
+"""A tiny dataset of phantoms made ready, and a plan with a tiny network, for the tests of training."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autoseg.data.phantom import write_phantoms
+from autoseg.imaging.read import read_image, read_labels
+from autoseg.planning.plan import Augmentation, Plan, validate_plan
+from autoseg.preprocessing.case import prepare
+from autoseg.preprocessing.store import CaseStore
+from autoseg.training.draws import Draw, draw
+
+MODALITIES = ("flair", "t1", "t1ce", "t2")
+TRANSFORM = {"probability": 0.5, "range": [0.75, 1.25]}
+AUGMENTATION = {
+    "rotation": {"probability": 0.5, "range": [-30, 30]},
+    "scaling": {"probability": 0.5, "range": [0.7, 1.4]},
+    "noise": {"probability": 0.5, "range": [0, 0.1]},
+    "brightness": TRANSFORM,
+    "contrast": TRANSFORM,
+    "gamma": TRANSFORM,
+}
+SGD = {"optimizer": "sgd", "learning_rate": 0.01, "clip_gradient_norm": 12}
+ADAMW = {
+    "optimizer": "adamw", "learning_rate": 0.003, "momentum": 0.9, "weight_decay": 0.01, "warmup_fraction": 0.1,
+    "clip_gradient_norm": 1, "weight_average": 0.9,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_core() -> None:
+    torch.set_num_threads(1)
+
+
+def make_plan(*, dimensions: int = 3, patch: tuple[int, ...] | None = None, batch_size: int = 2, **training: Any) -> Plan:
+    """A plan for the phantoms with one configuration, "tiny": a U-Net of 4-8-8 features, four steps an epoch."""
+    augmentation = AUGMENTATION | {"mirror_axes": list(range(dimensions))}
+    recipes = {"default": SGD | {"augmentation": augmentation}, "fast": ADAMW | {"augmentation": augmentation}}
+    rules = {
+        "epochs": 2, "iterations_per_epoch": 4, "validation_iterations": 1, "batch_dice": False, "precision": "float32",
+        "recipes": recipes,
+    }  # fmt: skip
+    axes = dimensions
+    configuration = {
+        "dimensions": dimensions,
+        "spacing": [1.0] * axes,
+        "median_shape": [24.0] * axes,
+        "patch_size": patch or [16] * axes,
+        "batch_size": batch_size,
+        "normalization": [{"channel": name, "scheme": "zscore", "use_mask": True} for name in MODALITIES],
+        "network": {
+            "family": "plain_unet",
+            "features_per_stage": [4, 8, 8],
+            "strides": [[1] * axes, [2] * axes, [2] * axes],
+            "kernel_sizes": [[3] * axes] * 3,
+            "blocks_per_stage": [1, 1, 1],
+            "convs_per_stage_decoder": [1, 1],
+        },
+        "training": rules | training,
+    }
+    labels = {"names": ["background", "necrosis", "edema", "enhancing"], "values": [0, 1, 2, 4]}
+    dataset = {"name": "Phantoms", "layout": "brats", "channel_names": MODALITIES, "labels": labels, "num_cases": 4, "file_ending": ".nii.gz"}
+    content = {
+        "dataset": dataset, "preset": "cpu", "gpu_memory_gb": 1.0, "transpose_forward": [0, 1, 2], "configurations": {"tiny": configuration},
+    }  # fmt: skip
+    return validate_plan(content, "the plan of the tests")
+
+
+def make_augmentation(**changes: Any) -> Augmentation:
+    """Rules with only these changes."""
+    return Augmentation.model_validate(changes)
+
+
+def make_draw(channels: int = 1, **changes: Any) -> Draw:
+    """What `nothing` gives, but for some changes."""
+    ones = (1.0,) * channels
+    neutral: dict[str, Any] = {
+        "angles": (0.0, 0.0, 0.0), "scale": 1.0, "in_plane": False, "flips": (), "noise": 0.0, "noise_seed": 0, "blur": (0.0,) * channels,
+        "brightness": ones, "contrast": ones, "low_resolution": ones, "gamma_inverted": ones, "gamma": ones,
+    }  # fmt: skip
+    return Draw(**(neutral | changes))
+
+
+@pytest.fixture(scope="session")
+def make() -> SimpleNamespace:
+    """Makers: `make.plan(...)`, `make.augmentation(...)`, `make.draw(...)`, `make.draws(rules, count)`."""
+
+    def draws(rules: Augmentation, count: int, *, channels: int = 2, in_plane: bool = False, seed: int = 1) -> list[Draw]:
+        generator = np.random.default_rng(seed)
+        return [draw(generator, rules, channels, in_plane=in_plane) for _ in range(count)]
+
+    return SimpleNamespace(plan=make_plan, augmentation=make_augmentation, draw=make_draw, draws=draws)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder of a store with four ready phantoms of 24 x 28 x 24 voxels at most (they are cropped to the head), and their names."""
+    root = tmp_path_factory.mktemp("phantoms")
+    names = write_phantoms(root / "raw", count=4, seed=3, shape=(24, 28, 24))
+    plan = make_plan()
+    store = open_store(root / "ready")
+    for name in names:
+        case = root / "raw" / name
+        image = read_image(tuple(case / f"{name}_{modality}.nii.gz" for modality in MODALITIES))
+        ready = prepare(image, read_labels(case / f"{name}_seg.nii.gz"), plan, plan.configuration("tiny"))
+        put(store, name, case, ready)
+    return root / "ready", names
+
+
+def open_store(folder: Path, **options: int) -> CaseStore:
+    return CaseStore(folder, "tests", **options)
+
+
+def put(store: CaseStore, name: str, case: Path, ready: Any) -> None:
+    from autoseg.data.dataset import Case
+
+    files = tuple(case / f"{name}_{modality}.nii.gz" for modality in MODALITIES)
+    store.put(Case(name, files, case / f"{name}_seg.nii.gz", name), ready)
+
+
+@pytest.fixture
+def store(phantoms: tuple[Path, list[str]]) -> CaseStore:
+    return open_store(phantoms[0])
+
+
+@pytest.fixture
+def names(phantoms: tuple[Path, list[str]]) -> list[str]:
+    return phantoms[1]
+
+
+@pytest.fixture(scope="session")
+def reopen(phantoms: tuple[Path, list[str]]) -> Callable[..., CaseStore]:
+    """Another store on the same ready cases; `memory=0` keeps every case on disk."""
+    return lambda **options: open_store(phantoms[0], **options)

@@ -1,0 +1,206 @@
+"""Batches follow from seed and number, hold the foreground they must, and arrive in order."""
+
+import threading
+from collections.abc import Callable
+from itertools import islice
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoseg.errors import AutosegError, PlanError
+from autoseg.preprocessing.store import CaseStore, StoredCase
+from autoseg.training.batches import Batch, PatchSource, cut, patch_start, stream
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return torch.equal(one.images, other.images) and torch.equal(one.classes, other.classes)
+
+
+@pytest.fixture
+def source(make: SimpleNamespace, store: CaseStore, names: list[str]) -> PatchSource:
+    configuration = make.plan().configuration("tiny")
+    return PatchSource(store, names, configuration, configuration.training.recipes["fast"].augmentation, 5)
+
+
+def batch_of(source: PatchSource, number: int) -> Batch:
+    return source.assemble(source.load(number), "cpu")
+
+
+def test_a_batch_follows_from_seed_and_number(make: SimpleNamespace, reopen: Callable[..., CaseStore], source: PatchSource, names: list[str]) -> None:
+    configuration = make.plan().configuration("tiny")
+    again = PatchSource(reopen(), names, configuration, configuration.training.recipes["fast"].augmentation, 5)
+    other = PatchSource(reopen(), names, configuration, configuration.training.recipes["fast"].augmentation, 6)
+    batches = [batch_of(source, number) for number in range(6)]
+    assert same(batches[3], batch_of(again, 3))  # without those before it
+    assert not same(batches[3], batch_of(other, 3))
+    assert not any(same(batches[a], batches[b]) for a in range(6) for b in range(a))
+
+
+def test_shapes_and_types(source: PatchSource) -> None:
+    batch = batch_of(source, 0)
+    assert batch.images.shape == (2, 4, 16, 16, 16) and batch.images.dtype == torch.float32
+    assert batch.classes.shape == (2, 16, 16, 16) and batch.classes.dtype == torch.int64
+    assert batch.classes.min() >= -1 and batch.classes.max() <= 3
+    assert torch.isfinite(batch.images).all()
+
+
+def test_slices_have_no_z(make: SimpleNamespace, store: CaseStore, names: list[str]) -> None:
+    configuration = make.plan(dimensions=2, patch=(16, 12)).configuration("tiny")
+    batch = batch_of(PatchSource(store, names, configuration, configuration.training.recipes["fast"].augmentation, 5), 1)
+    assert batch.images.shape == (2, 4, 16, 12) and batch.classes.shape == (2, 16, 12)
+
+
+def test_a_plan_that_mirrors_slices_along_a_third_axis_is_refused(make: SimpleNamespace) -> None:
+    recipe = {"optimizer": "sgd", "learning_rate": 0.01, "augmentation": {"mirror_axes": [0, 2]}}
+    with pytest.raises(PlanError, match="mirror_axes"):
+        make.plan(dimensions=2, recipes={"default": recipe})
+
+
+def test_slices_are_mirrored_along_their_own_axes(make: SimpleNamespace, store: CaseStore, names: list[str]) -> None:
+    """Axes 0 and 1 of a 2D plan are Y and X; they and no other are flipped, each half of the time."""
+    rules = make.augmentation(mirror_axes=[0, 1], rotation={"probability": 1, "range": [-180, 180]}, scaling={"probability": 1, "range": [0.7, 1.4]})
+    source = PatchSource(store, names, make.plan(dimensions=2, batch_size=50).configuration("tiny"), rules, 5)
+    draws = [sample.draw for number in range(4) for sample in source.load(number)]
+    for axis, chance in ((0, 0.0), (1, 0.5), (2, 0.5)):
+        assert abs(np.mean([axis in one.flips for one in draws]) - chance) < 0.15
+    assert all(one.in_plane and one.angles[1:] == (0.0, 0.0) for one in draws)
+
+
+def test_slice_wise_volumes_are_not_scaled_along_z(make: SimpleNamespace, store: CaseStore, names: list[str]) -> None:
+    rules = make.augmentation(slice_wise=True, mirror_axes=[0, 1, 2], scaling={"probability": 1, "range": [1.2, 1.4]})
+    source = PatchSource(store, names, make.plan(patch=(4, 16, 16)).configuration("tiny"), rules, 5)
+    for sample in source.load(0):
+        assert sample.classes.shape[0] == 4 and sample.classes.shape[1] > 16
+    assert any(0 in sample.draw.flips for number in range(8) for sample in source.load(number))
+
+
+@pytest.mark.parametrize(("batch_size", "forced"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (12, 4)])
+def test_the_last_third_is_forced(make: SimpleNamespace, store: CaseStore, names: list[str], batch_size: int, forced: int) -> None:
+    """nnU-Net's rule: sample j is forced if j >= round(batch size * 0.67)."""
+    configuration = make.plan(batch_size=batch_size, patch=(4, 4, 4)).configuration("tiny")
+    source = PatchSource(store, names, configuration, None, 5)
+    with_tumour = np.array([[bool((sample.classes > 0).any()) for sample in source.load(number)] for number in range(60)])
+    share = with_tumour.mean(0)
+    assert (share[batch_size - forced :] == 1).all()
+    assert (share[: batch_size - forced] < 0.9).all()
+
+
+def test_forced_patches_are_centred_on_a_class_drawn_uniformly(store: CaseStore, names: list[str]) -> None:
+    case = store.get(names[0])
+    classes, generator = case.classes, np.random.default_rng(0)
+    patch, centred = (6, 5, 4), dict.fromkeys(case.locations, 0)
+    assert len(centred) >= 2
+    for _ in range(900):
+        start = patch_start(generator, case, patch, forced=True)
+        inside = all(0 < first < length - size for first, length, size in zip(start, case.shape, patch, strict=True))
+        assert all(0 <= first <= length - size for first, length, size in zip(start, case.shape, patch, strict=True))
+        if inside:
+            label = int(classes[tuple(first + size // 2 for first, size in zip(start, patch, strict=True))])
+            centred[label] += 1  # a KeyError where the centre is background
+    counts = np.array(list(centred.values())) / sum(centred.values())
+    assert np.abs(counts - 1 / len(counts)).max() < 0.1
+
+
+def test_free_patches_are_uniform_over_every_position() -> None:
+    case = StoredCase(np.zeros((1, 6, 4, 4), np.float32), np.zeros((6, 4, 4), np.int8), {1: np.array([[5, 3, 3]], np.int16)})
+    generator = np.random.default_rng(0)
+    starts = np.array([patch_start(generator, case, (3, 4, 4), forced=False) for _ in range(4000)])
+    assert np.abs(np.bincount(starts[:, 0], minlength=4) / 4000 - 0.25).max() < 0.04
+    assert not starts[:, 1:].any()
+    assert patch_start(generator, case, (3, 4, 4), forced=True) == [3, 0, 0]  # clipped by the border
+
+
+def test_a_case_without_foreground_gives_free_patches() -> None:
+    case = StoredCase(np.zeros((1, 6, 4, 4), np.float32), np.zeros((6, 4, 4), np.int8), {})
+    starts = {tuple(patch_start(np.random.default_rng(seed), case, (3, 4, 4), forced=True)) for seed in range(30)}
+    assert starts == {(first, 0, 0) for first in range(4)}
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_small_cases_are_padded_with_zeros_on_both_sides(forced: bool) -> None:
+    image = np.arange(1, 61, dtype=np.float32).reshape(1, 3, 4, 5)
+    case = StoredCase(image, np.ones((3, 4, 5), np.int8), {1: np.array([[0, 0, 0]], np.int16)})
+    start = patch_start(np.random.default_rng(0), case, (8, 7, 5), forced=forced)
+    assert start == [-2, -1, 0]
+    assert np.array_equal(cut(image, start, (8, 7, 5)).numpy(), np.pad(image, ((0, 0), (2, 3), (1, 2), (0, 0))))
+    assert np.array_equal(cut(case.classes, start, (8, 7, 5)).numpy(), np.pad(case.classes, ((2, 3), (1, 2), (0, 0))))
+
+
+def test_patches_larger_than_the_case_go_all_the_way(make: SimpleNamespace, store: CaseStore, names: list[str]) -> None:
+    configuration = make.plan(patch=(40, 40, 40)).configuration("tiny")
+    sample = PatchSource(store, names[:1], configuration, None, 5).load(0)[0]
+    case = store.get(names[0])
+    pads = [(0, 0), *(((40 - size) // 2, 40 - size - (40 - size) // 2) for size in case.shape)]
+    assert np.array_equal(sample.image.numpy(), np.pad(case.image, pads))
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.data())
+def test_cut_equals_padding(data: st.DataObject) -> None:
+    lengths = data.draw(st.tuples(*[st.integers(1, 6)] * 3))
+    box = data.draw(st.tuples(*[st.integers(1, 9)] * 3))
+    corner = [data.draw(st.integers(1 - wide, length - 1)) for wide, length in zip(box, lengths, strict=True)]
+    array = np.random.default_rng(0).normal(size=(2, *lengths)).astype(np.float32)
+    padded = np.pad(array, [(0, 0), *[(10, 10)] * 3])
+    z, y, x = (slice(10 + first, 10 + first + wide) for first, wide in zip(corner, box, strict=True))
+    assert np.array_equal(cut(array, corner, box).numpy(), padded[:, z, y, x])
+    assert np.array_equal(cut(array[0], corner, box).numpy(), padded[0, z, y, x])
+
+
+def test_cases_on_disk_give_the_same_batches(make: SimpleNamespace, reopen: Callable[..., CaseStore], source: PatchSource, names: list[str]) -> None:
+    configuration = make.plan().configuration("tiny")
+    rules = configuration.training.recipes["fast"].augmentation
+    on_disk = reopen(memory=0)
+    assert not isinstance(on_disk.get(names[0]).image, np.ndarray)
+    for number in range(4):
+        assert same(batch_of(source, number), batch_of(PatchSource(on_disk, names, configuration, rules, 5), number))
+
+
+def test_validation_patches_are_untouched(make: SimpleNamespace, store: CaseStore, names: list[str]) -> None:
+    source = PatchSource(store, names[:1], make.plan().configuration("tiny"), None, 5)
+    case = store.get(names[0])
+    for sample in source.load(0):
+        windows = np.lib.stride_tricks.sliding_window_view(np.asarray(case.image[0]), (16, 16, 16))
+        assert any(np.array_equal(sample.image[0].numpy(), window) for window in windows.reshape(-1, 16, 16, 16))
+
+
+def test_the_augmented_patch_lies_where_the_plain_one_does(make: SimpleNamespace, store: CaseStore, names: list[str]) -> None:
+    """A change of intensities draws no other place; flips undo."""
+    configuration = make.plan().configuration("tiny")
+    plain = PatchSource(store, names, configuration, make.augmentation(), 5).load(2)
+    for sample in plain:
+        assert not sample.draw.moves and sample.image.shape[1:] == (16, 16, 16)
+    turned = PatchSource(store, names, configuration, make.augmentation(mirror_axes=[0, 1, 2]), 5)
+    samples = turned.load(2)
+    assert torch.equal(samples[0].image, plain[0].image)
+    flips = samples[0].draw.flips
+    assert torch.equal(turned.assemble(samples, "cpu").classes[0].flip(list(flips)), plain[0].classes.long())
+
+
+def test_the_stream_gives_numbers_in_order_from_anywhere(source: PatchSource) -> None:
+    expected = [batch_of(source, number) for number in range(7)]
+    batches = stream(source, 0, "cpu")
+    assert all(same(one, other) for one, other in zip(islice(batches, 7), expected, strict=True))
+    batches.close()
+    resumed = stream(source, 4, "cpu", ahead=1)
+    assert all(same(one, other) for one, other in zip(islice(resumed, 3), expected[4:], strict=True))
+    resumed.close()
+
+
+def test_a_closed_stream_leaves_no_thread(source: PatchSource) -> None:
+    batches = stream(source, 0, "cpu")
+    next(batches)
+    assert any(thread.name.startswith("batches") for thread in threading.enumerate())
+    batches.close()
+    assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
+
+
+def test_an_error_while_loading_reaches_the_caller(make: SimpleNamespace, reopen: Callable[..., CaseStore], names: list[str]) -> None:
+    configuration = make.plan().configuration("tiny")
+    source = PatchSource(reopen(), ["not_there"], configuration, None, 5)
+    with pytest.raises(AutosegError, match="not_there"):
+        next(stream(source, 0, "cpu"))
