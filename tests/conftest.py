@@ -1,0 +1,67 @@
+"""A small plan for the tests of every room that works with one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from autoseg.planning.plan import Plan, validate_plan
+
+
+@pytest.fixture(scope="session")
+def small_plan() -> Callable[..., Plan]:
+    """A plan with the one configuration "small"; see `make_small_plan`."""
+    return make_small_plan
+
+
+def make_small_plan(
+    *,
+    patch: Sequence[int] = (16, 16, 16),
+    spacing: Sequence[float] | None = None,
+    channels: Sequence[str] = ("t1", "t2"),
+    values: Sequence[int] = (0, 1, 2, 4),
+    ignore: int | None = None,
+    transpose: Sequence[int] = (0, 1, 2),
+    scheme: str = "zscore",
+    use_mask: bool = False,
+    ending: str = ".nii.gz",
+    resampling: dict[str, Any] | None = None,
+    inference: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
+    precision: str = "float32",
+) -> Plan:
+    dimensions = len(patch)
+    ones, twos, threes = [1] * dimensions, [2] * dimensions, [3] * dimensions
+    statistics = {"lower": -1.0, "upper": 2.0, "mean": 0.5, "std": 0.25} if scheme == "ct" else {}
+    unet = {
+        "family": "plain_unet",
+        "features_per_stage": [4, 8, 16],
+        "strides": [ones, twos, twos],
+        "kernel_sizes": [threes] * 3,
+        "blocks_per_stage": [2, 2, 2],
+        "convs_per_stage_decoder": [2, 2],
+    }
+    recipe = {"optimizer": "adamw", "learning_rate": 0.001, "momentum": 0.9, "augmentation": {}}
+    configuration = {
+        "dimensions": dimensions,
+        "spacing": list(spacing or [1.0] * dimensions),
+        "median_shape": [24.0] * dimensions,
+        "patch_size": list(patch),
+        "batch_size": 2,
+        "normalization": [{"channel": name, "scheme": scheme, "use_mask": use_mask, **statistics} for name in channels],
+        "resampling": resampling or {},
+        "network": unet | (network or {}),
+        "training": {"batch_dice": False, "precision": precision, "recipes": {"default": recipe}},
+        "inference": {"mirror_axes": list(range(dimensions))} | (inference or {}),
+    }
+    labels = {"names": [f"class {value}" for value in values], "values": list(values), "ignore": ignore}
+    dataset = {
+        "name": "Dataset001_Small", "layout": "nnunet", "channel_names": list(channels), "labels": labels, "num_cases": 4, "file_ending": ending,
+    }  # fmt: skip
+    return validate_plan(
+        {
+            "dataset": dataset, "preset": "default", "gpu_memory_gb": 8.0, "transpose_forward": list(transpose),
+            "configurations": {"small": configuration},
+        },
+        "small plan",
+    )  # fmt: skip

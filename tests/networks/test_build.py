@@ -1,0 +1,46 @@
+"""Networks that a plan can describe are built; what is no U-Net is refused by key."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from autoseg.errors import PlanError
+from autoseg.networks import build
+from autoseg.planning.plan import Plan
+
+Plans = Callable[..., Plan]
+
+
+def two_stages(**changes: Any) -> dict[str, Any]:
+    return {
+        "features_per_stage": [4, 8], "strides": [[1, 1, 1], [2, 2, 2]], "kernel_sizes": [[3, 3, 3]] * 2, "blocks_per_stage": [1, 1],
+        "convs_per_stage_decoder": [1],
+    } | changes  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["plain_unet", "residual_unet"])
+@pytest.mark.parametrize("stride", [[2, 2, 2], [1, 2, 2], [2, 1, 1]])
+def test_the_smallest_unet(family: str, stride: list[int], small_plan: Plans) -> None:
+    kernels = [[1, 3, 3], [3, 3, 3]]
+    plan = small_plan(patch=(4, 8, 6), network=two_stages(family=family, strides=[[1, 1, 1], stride], kernel_sizes=kernels))
+    logits = build(plan.configuration("small"), in_channels=1, num_classes=5)(torch.randn(2, 1, 4, 8, 6))
+    assert [tuple(stage.shape) for stage in logits] == [(2, 5, 4, 8, 6)]
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"features_per_stage": [4], "strides": [[1, 1, 1]], "kernel_sizes": [[3, 3, 3]], "blocks_per_stage": [2], "convs_per_stage_decoder": []},
+         r"features_per_stage has 1 entry: .* at least two stages"),
+        (two_stages(strides=[[2, 2, 2], [2, 2, 2]]), r"strides begins with \[2, 2, 2\]"),
+        (two_stages(strides=[[1, 1, 1], [2, 2, 2, 2]]), r"strides holds \[2, 2, 2, 2\]: a 3D configuration needs 3 numbers"),
+        (two_stages(kernel_sizes=[[3, 3, 3], [3, 3]]), r"kernel_sizes holds \[3, 3\]: a 3D configuration needs 3 numbers"),
+        (two_stages(kernel_sizes=[[3, 3, 3], [3, 2, 3]]), r"kernel_sizes holds \[3, 2, 3\]: .* every size is odd"),
+    ],
+)  # fmt: skip
+def test_what_is_no_unet_is_refused(network: dict[str, Any], message: str, small_plan: Plans) -> None:
+    plan = small_plan(network=network)
+    with pytest.raises(PlanError, match=f"network.{message}"):
+        build(plan.configuration("small"), in_channels=1, num_classes=2)

@@ -1,0 +1,109 @@
+"""U-Nets against the field's own, and the norm against PyTorch's."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+from torch import nn
+
+from autoseg.networks import build
+from autoseg.networks.unet import set_deep_supervision
+from autoseg.planning.plan import Plan
+
+Plans = Callable[..., Plan]
+KINDS = [(family, dimensions) for family in ("plain_unet", "residual_unet") for dimensions in (2, 3)]
+
+
+def network_of(small_plan: Plans, family: str, dimensions: int) -> nn.Module:
+    plan = small_plan(patch=(16,) * dimensions, network={"family": family, "blocks_per_stage": [1, 2, 3], "convs_per_stage_decoder": [1, 2]})
+    return build(plan.configuration("small"), in_channels=2, num_classes=3)
+
+
+def peer_of(family: str, dimensions: int) -> nn.Module:
+    ones, twos, threes = [1] * dimensions, [2] * dimensions, [3] * dimensions
+    common: dict[str, Any] = {
+        "input_channels": 2, "n_stages": 3, "features_per_stage": [4, 8, 16], "conv_op": nn.Conv3d if dimensions == 3 else nn.Conv2d,
+        "kernel_sizes": [threes] * 3, "strides": [ones, twos, twos], "num_classes": 3, "n_conv_per_stage_decoder": [1, 2], "conv_bias": True,
+        "norm_op": nn.InstanceNorm3d if dimensions == 3 else nn.InstanceNorm2d, "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "nonlin": nn.LeakyReLU, "nonlin_kwargs": {"inplace": True}, "deep_supervision": True,
+    }  # fmt: skip
+    if family == "plain_unet":
+        return PlainConvUNet(**common, n_conv_per_stage=[1, 2, 3])
+    return ResidualEncoderUNet(**common, n_blocks_per_stage=[1, 2, 3])
+
+
+@pytest.mark.parametrize(("family", "dimensions"), KINDS)
+def test_weights_of_the_fields_own_network_fit_and_mean_the_same(family: str, dimensions: int, small_plan: Plans) -> None:
+    torch.manual_seed(0)
+    network, peer = network_of(small_plan, family, dimensions), peer_of(family, dimensions)
+    assert {name: tensor.shape for name, tensor in network.state_dict().items()} == {name: tensor.shape for name, tensor in peer.state_dict().items()}
+    network.load_state_dict(peer.state_dict())
+    x = torch.randn(2, 2, *(16,) * dimensions)
+    last = torch.channels_last if dimensions == 2 else torch.channels_last_3d
+    with torch.no_grad():
+        expected = peer(x)
+        for found in (network(x), network.to(memory_format=last)(x.to(memory_format=last))):  # type: ignore[call-overload]
+            for ours, theirs in zip(found, expected, strict=True):
+                torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "dimensions"), KINDS)
+def test_logits_of_every_stage_or_of_the_full_resolution_alone(family: str, dimensions: int, small_plan: Plans) -> None:
+    network = network_of(small_plan, family, dimensions)
+    x = torch.randn(1, 2, *(16,) * dimensions)
+    with torch.no_grad():
+        stages = network(x)
+        assert [tuple(logits.shape) for logits in stages] == [(1, 3, *(size,) * dimensions) for size in (16, 8)]
+        set_deep_supervision(network, False)
+        assert torch.equal(network(x), stages[0])
+        set_deep_supervision(network, True)
+        assert len(network(x)) == 2
+
+
+@pytest.mark.parametrize(("family", "dimensions"), KINDS)
+def test_weights_start_by_the_rule(family: str, dimensions: int, small_plan: Plans) -> None:
+    torch.manual_seed(0)
+    network = network_of(small_plan, family, dimensions)
+    for name, parameter in network.named_parameters():
+        if parameter.ndim > 1 and parameter.numel() > 1000:
+            fan_in = parameter[0].numel()
+            expected = math.sqrt(2 / (1 + 0.01**2) / fan_in)
+            assert abs(float(parameter.detach().std()) / expected - 1) < 0.1, name
+        elif name.endswith("bias"):
+            assert not parameter.any(), name
+    silent = [name for name, parameter in network.named_parameters() if name.endswith("norm.weight") and not parameter.any()]
+    assert len(silent) == (6 if family == "residual_unet" else 0)  # one for each residual block
+    assert all(".conv2." in name for name in silent)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_norm_equals_instance_norm_in_value_and_gradient(dimensions: int, channels_last: bool, small_plan: Plans) -> None:
+    torch.manual_seed(0)
+    kind = nn.InstanceNorm2d if dimensions == 2 else nn.InstanceNorm3d
+    norm = next(module for module in network_of(small_plan, "plain_unet", dimensions).modules() if isinstance(module, kind))
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.uniform_(-1, 1)
+    last = torch.channels_last if dimensions == 2 else torch.channels_last_3d
+    shape = (2, 4, *(5, 7, 6)[:dimensions])
+    x = (torch.randn(shape) * 3 + 20).to(memory_format=last if channels_last else torch.contiguous_format)
+    weight_of_loss = torch.randn(shape)
+
+    def both(function: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+        leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        norm.zero_grad()
+        value = function(leaf)
+        (value * weight_of_loss).sum().backward()  # type: ignore[no-untyped-call]
+        return [value.detach(), *(tensor.grad.clone() for tensor in (leaf, norm.weight, norm.bias) if tensor.grad is not None)]
+
+    ours = both(norm)
+    expected = both(lambda leaf: F.instance_norm(leaf, weight=norm.weight, bias=norm.bias, eps=1e-5))
+    assert len(ours) == 4
+    for found, right in zip(ours, expected, strict=True):
+        torch.testing.assert_close(found, right, atol=2e-4, rtol=1e-4)
+    assert ours[0].is_contiguous(memory_format=last if channels_last else torch.contiguous_format)
