@@ -63,8 +63,12 @@ def evaluate(
         labels = labels_from_values(list(known.values()))
         notify(f"No dataset is known: judging the values {', '.join(map(str, labels.values[1:]))} as they are. Name one with -d.")
     evaluation = evaluate_folder(predicted, known, labels, scheme=scheme, surface=surface, progress=progress)
-    csv, json = evaluation.write(Path(output) if output else Path(predictions))
+    csv, json = evaluation.write(Path(output) if output else _folder_of(Path(predictions)))
     return Evaluated(evaluation, csv, json)
+
+
+def _folder_of(predictions: Path) -> Path:
+    return predictions if predictions.is_dir() else predictions.parent
 
 
 def _segmentations(folder: Path) -> dict[str, Path]:
@@ -85,7 +89,7 @@ def _labels(predictions: Path, references: Path, dataset: str | None, place: Wor
         return read_plan(place.plan(name)).labels if place.plan(name).is_file() else open_dataset(place.raw(name)).labels
     if references.is_dir() and recognise(references):
         return open_dataset(references).labels
-    record = predictions / RECORD
+    record = _folder_of(predictions) / RECORD
     if record.is_file():
         plan = place.plan(Path(str(read_json(record).get("dataset"))).name)
         return read_plan(plan).labels if plan.is_file() else None

@@ -14,6 +14,7 @@ from autoseg.imaging.image import Spacing3
 from autoseg.planning.fingerprint import fingerprint, write_fingerprint
 from autoseg.planning.plan import DatasetBlock, LabelsBlock, Plan, read_plan, write_plan
 from autoseg.planning.planner import make_plan
+from autoseg.planning.presets import find_preset
 from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
 
@@ -91,6 +92,7 @@ def plan(
     place = Workspace.find(workspace)
     name = place.resolve(dataset)
     path = place.plan(name)
+    find_preset(preset)
     _require_writable(path.parent)
     report = check_dataset(open_dataset(place.raw(name)), progress=progress)
     report.require_clean()

@@ -14,6 +14,7 @@ from autoseg.data.folds import Folds, make_folds, read_folds, split, write_folds
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError
 from autoseg.evaluation.result import Evaluation
+from autoseg.files import read_json, write_json
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import PLAN, is_trained
 from autoseg.planning.plan import Configuration, Plan, Recipe, read_plan
@@ -26,6 +27,7 @@ from autoseg.training.schedule import Target, parse_budget
 from autoseg.training.trainer import Trainer, read_run
 from autoseg.workspace import Workspace
 
+CASES = "cases.json"
 VALIDATION_SEED = 7_919  # added to the seed, so that validation patches are drawn apart from training patches
 
 
@@ -196,6 +198,7 @@ def _train_locked(job: _Job, fold: str, folder: Path, training: list[str], valid
     if restart and folder.exists():
         shutil.rmtree(folder)
     _require_same_plan(job, folder)
+    _require_same_cases(folder, training, validation)
     _notice_state(job, folder, len(training), len(validation))
     store = _store(job)
 
@@ -225,6 +228,19 @@ def _require_same_plan(job: _Job, folder: Path) -> None:
         raise AutosegError(
             f"The plan's '{job.name}' changed since the run in {folder} began. Put {job.place.plan(job.plan.dataset.name)} back as it was"
             f" (a copy is {folder / PLAN}), or start anew with --restart."
+        )
+
+
+def _require_same_cases(folder: Path, training: list[str], validation: list[str]) -> None:
+    """A fold keeps its cases: one that was trained on must never be validated on."""
+    path = folder / CASES
+    mine = {"training": sorted(training), "validation": sorted(validation)}
+    if not path.is_file():
+        write_json(path, mine)
+    elif read_json(path) != mine:
+        raise AutosegError(
+            f"The cases of this fold changed since the run in {folder} began (its own are in {CASES} there)."
+            " Put the folds back as they were, or start anew with --restart."
         )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, WorkspaceOption, headline, note, resumable, show_table, showing_progress
+from autoseg.cli.console import WorkspaceOption, headline, note, resumable, show_table, showing_progress
 
 if TYPE_CHECKING:
     from autoseg.evaluation.result import Evaluation
@@ -18,7 +18,9 @@ def evaluate(
     predictions: Annotated[Path, typer.Option("--predictions", "-p", help="Folder of segmentations.")],
     references: Annotated[Path, typer.Option("--references", "-r", help="Folder of label files, or a dataset in any known layout.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for metrics.csv and metrics.json. Default: that of -p.")] = None,
-    dataset: DatasetOption = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Dataset for names and regions. Default: what references or predictions tell.")
+    ] = None,
     scheme: Annotated[str, typer.Option(help="Rules for empty structures: nnunet or brats20.")] = "nnunet",
     workspace: WorkspaceOption = None,
 ) -> None:

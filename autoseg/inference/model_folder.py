@@ -32,22 +32,31 @@ class Model:
     folder : where it was loaded from
     plan, configuration_name : what it was trained with
     network : on the CPU, in evaluation mode, giving full-resolution logits
+    recipe : name of the plan's recipe that it was trained with
     """
 
     folder: Path
     plan: Plan
     configuration_name: str
     network: nn.Module
+    recipe: str = "default"
 
     @property
     def configuration(self) -> Configuration:
         return self.plan.configuration(self.configuration_name)
 
+    @property
+    def mirror_axes(self) -> tuple[int, ...]:
+        """Axes of the patch to mirror in prediction: the plan's, as far as training mirrored them; others would show the network the unknown."""
+        recipe = self.configuration.training.recipes.get(self.recipe)  # type: ignore[call-overload]
+        learned = recipe.augmentation.mirror_axes if recipe else ()
+        return tuple(axis for axis in self.configuration.inference.mirror_axes if axis in learned)
 
-def start_model_folder(folder: Path, plan: Plan, configuration_name: str, fold: str) -> None:
-    """Write what is known before training: the plan, and which part of it is trained."""
+
+def start_model_folder(folder: Path, plan: Plan, configuration_name: str, fold: str, recipe: str) -> None:
+    """Write what is known before training: the plan, and which part of it is trained how."""
     write_plan(plan, folder / PLAN)
-    write_json(folder / MODEL, {"dataset": plan.dataset.name, "configuration": configuration_name, "fold": fold})
+    write_json(folder / MODEL, {"dataset": plan.dataset.name, "configuration": configuration_name, "fold": fold, "recipe": recipe})
 
 
 def save_weights(folder: Path, weights: dict[str, Tensor]) -> None:
@@ -83,7 +92,7 @@ def load_model(folder: Path) -> Model:
     except (SafetensorError, OSError, ValueError) as error:
         raise AutosegError(f"{folder / WEIGHTS} is damaged or does not fit the plan beside it: {error}. Copy the model again.") from error
     set_deep_supervision(network, False)
-    return Model(folder, plan, name, network.eval().requires_grad_(False))
+    return Model(folder, plan, name, network.eval().requires_grad_(False), str(facts.get("recipe", "default")))
 
 
 def load_folds(folders: list[Path]) -> list[Model]:

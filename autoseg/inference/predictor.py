@@ -45,7 +45,7 @@ class Predictor:
     models : the folds of one configuration
     device : as `pick_device` gives it
     step : distance of windows as a part of the patch, above 0 and at most 1; by default the plan's
-    mirror : average over the flips along the plan's `mirror_axes`, as far as the patch has them
+    mirror : average over the flips along the axes that all models know mirrored (`Model.mirror_axes`)
 
     Raises
     ------
@@ -64,7 +64,8 @@ class Predictor:
             raise AutosegError(f"The step {step} is not possible: it is the distance of windows as a part of the patch, above 0 and at most 1.")
         self.mirror = mirror
         dimensions = self.configuration.dimensions
-        self._mirror_axes = tuple(axis + 3 - dimensions for axis in settings.mirror_axes if axis < dimensions) if mirror else ()
+        learned = set.intersection(*(set(model.mirror_axes) for model in models)) if mirror else set()
+        self._mirror_axes = tuple(axis + 3 - dimensions for axis in sorted(learned) if axis < dimensions)
         self._sigma = settings.gaussian_sigma
         self.execution = _choose_execution(models[0], self.patch, device)
         self._networks = [self.execution.place(model.network, dimensions) for model in models]

@@ -3,14 +3,14 @@
 - A reference is a number of convolution outputs (see cost.py), given for 3D and for 2D at a memory of `reference_gb` and at a batch of
   `reference_batch`; another memory target scales it linearly.
 - `default`, `resenc_m`, `resenc_l`, `resenc_xl` are sized for graphics cards of 8, 8, 24 and 40 GB.
-- `cpu` is sized by time: one training step near one second on two cores.
-  A plain U-Net of width 16 in bfloat16 was measured to train 7e5 patch voxels a second in 3D, so a batch of two may have patches of 3.5e5 voxels.
-  Such a network makes about 109 outputs a voxel (encoder 43, decoder 64, classes 2): 3.5e5 x 109 = 38e6 is the 3D reference. At the
-  70e6 outputs a GB of `default` this is 0.55 GB, so that `--gpu-memory` means the same for every preset.
+- `cpu` is sized by time: one training step near one second on two cores without bfloat16 instructions (half of that with them).
+  A plain U-Net of width 16 in float32 was measured to train 2.5e5 patch voxels a second in 3D on two cores with AVX2, so a batch of two may have
+  patches of 1.6e5 voxels. Such a network makes about 116 outputs a voxel: 1.6e5 x 116 = 19e6 is the 3D reference. At the 70e6 outputs a GB
+  of `default` this is 0.27 GB, so that `--gpu-memory` means the same for every preset.
   In 2D a kernel has 9 taps instead of 27, but pixels become 4 times fewer a stage while the work of each grows by 4, so every stage costs as much as
   the first: 65e3 multiplications a pixel (7 stages) against 57e3 a voxel in 3D (5 stages). At the same rate of arithmetic (estimated, not measured) a
-  second trains 6e5 pixels; at 160 outputs a pixel, shared among the reference batch of 12, the 2D reference is 6e5 x 160 / 12 = 8e6.
-  The batch stops at 4 volumes or 12 slices: in a short training more steps are worth more than larger batches.
+  second trains 2.2e5 pixels; at 160 outputs a pixel, shared among the reference batch of 12, the 2D reference is 2.7e5 x 160 / 12 = 4e6.
+  The batch stops at 2 volumes or 12 slices: in a short training more steps are worth more than larger batches.
 """
 
 from dataclasses import dataclass
@@ -120,9 +120,9 @@ PRESETS: dict[str, Preset] = {
     ),
     "cpu": Preset(
         family="plain_unet",
-        volumes=Sizing(reference=38e6, reference_batch=2, room_for=2, max_features=320, max_batch=4),
-        slices=Sizing(reference=8e6, reference_batch=12, room_for=2, max_features=512, max_batch=12),
-        reference_gb=0.55,
+        volumes=Sizing(reference=19e6, reference_batch=2, room_for=2, max_features=320, max_batch=2),
+        slices=Sizing(reference=4e6, reference_batch=12, room_for=2, max_features=512, max_batch=12),
+        reference_gb=0.27,
         base_features=16,
         encoder_blocks=(2,),
         decoder_convs=2,
