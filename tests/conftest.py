@@ -29,6 +29,7 @@ def make_small_plan(
     inference: dict[str, Any] | None = None,
     network: dict[str, Any] | None = None,
     precision: str = "float32",
+    learned_mirroring: Sequence[int] | None = None,
 ) -> Plan:
     dimensions = len(patch)
     ones, twos, threes = [1] * dimensions, [2] * dimensions, [3] * dimensions
@@ -41,7 +42,12 @@ def make_small_plan(
         "blocks_per_stage": [2, 2, 2],
         "convs_per_stage_decoder": [2, 2],
     }
-    recipe = {"optimizer": "adamw", "learning_rate": 0.001, "momentum": 0.9, "augmentation": {}}
+    recipe = {
+        "optimizer": "adamw",
+        "learning_rate": 0.001,
+        "momentum": 0.9,
+        "augmentation": {"mirror_axes": list(range(dimensions) if learned_mirroring is None else learned_mirroring)},
+    }
     configuration = {
         "dimensions": dimensions,
         "spacing": list(spacing or [1.0] * dimensions),

@@ -32,7 +32,7 @@ class Model:
     folder : where it was loaded from
     plan, configuration_name : what it was trained with
     network : on the CPU, in evaluation mode, giving full-resolution logits
-    recipe : name of the plan's recipe that it was trained with
+    recipe : name of the plan's recipe that it was trained with, one of those it has
     """
 
     folder: Path
@@ -48,8 +48,7 @@ class Model:
     @property
     def mirror_axes(self) -> tuple[int, ...]:
         """Axes of the patch to mirror in prediction: the plan's, as far as training mirrored them; others would show the network the unknown."""
-        recipe = self.configuration.training.recipes.get(self.recipe)  # type: ignore[call-overload]
-        learned = recipe.augmentation.mirror_axes if recipe else ()
+        learned = self.configuration.training.recipes[self.recipe].augmentation.mirror_axes  # type: ignore[index]
         return tuple(axis for axis in self.configuration.inference.mirror_axes if axis in learned)
 
 
@@ -86,13 +85,16 @@ def load_model(folder: Path) -> Model:
         raise AutosegError(f"{folder / MODEL} does not say which configuration was trained. Copy the model again.")
     name: str = facts["configuration"]
     configuration = plan.configuration(name)
+    recipe = str(facts.get("recipe", "default"))
+    if recipe not in configuration.training.recipes:
+        raise AutosegError(f"{folder / MODEL} names the recipe '{recipe}', but the plan beside it has none of that name. Copy the model again.")
     network = build(configuration, in_channels=len(plan.dataset.channel_names), num_classes=len(plan.dataset.labels.values))
     try:
         load_weights(network, load_file(folder / WEIGHTS))
     except (SafetensorError, OSError, ValueError) as error:
         raise AutosegError(f"{folder / WEIGHTS} is damaged or does not fit the plan beside it: {error}. Copy the model again.") from error
     set_deep_supervision(network, False)
-    return Model(folder, plan, name, network.eval().requires_grad_(False), str(facts.get("recipe", "default")))
+    return Model(folder, plan, name, network.eval().requires_grad_(False), recipe)
 
 
 def load_folds(folders: list[Path]) -> list[Model]:

@@ -65,7 +65,7 @@ class Predictor:
         self.mirror = mirror
         dimensions = self.configuration.dimensions
         learned = set.intersection(*(set(model.mirror_axes) for model in models)) if mirror else set()
-        self._mirror_axes = tuple(axis + 3 - dimensions for axis in sorted(learned) if axis < dimensions)
+        self._mirror_axes = tuple(axis + 3 - dimensions for axis in sorted(learned))
         self._sigma = settings.gaussian_sigma
         self.execution = _choose_execution(models[0], self.patch, device)
         self._networks = [self.execution.place(model.network, dimensions) for model in models]

@@ -44,6 +44,8 @@ def _require_unet(configuration: Configuration) -> None:
         wrong = [list(entry) for entry in lists if len(entry) != dimensions]
         if wrong:
             raise PlanError(f"network.{key} holds {wrong[0]}: a {dimensions}D configuration needs {dimensions} numbers a stage.")
+    if dimensions == 3 and configuration.patch_size[0] == 1:
+        raise PlanError(f"patch_size is {list(configuration.patch_size)}: a patch of one slice is for a 2D configuration, with two numbers.")
     even = [list(kernel) for kernel in network.kernel_sizes if any(size % 2 == 0 for size in kernel)]
     if even:
         raise PlanError(f"network.kernel_sizes holds {even[0]}: kernels need a middle, so every size is odd.")

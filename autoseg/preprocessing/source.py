@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from autoseg.data.dataset import Case
-from autoseg.errors import AutosegError, GeometryMismatch
+from autoseg.errors import AutosegError, GeometryMismatch, Interrupted
 from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
 from autoseg.imaging.read import read_image, read_labels
 from autoseg.planning.plan import Plan
@@ -18,11 +18,13 @@ from autoseg.planning.plan import Plan
 
 @contextmanager
 def naming(case: Case) -> Iterator[None]:
-    """Put the case's name before the text of an error that is raised within."""
+    """Put the case's name before the text of an error that is raised within; its type stays."""
     try:
         yield
+    except Interrupted:  # is no fault of the case
+        raise
     except AutosegError as error:
-        raise AutosegError(f"Case {case.name}: {error}") from error
+        raise type(error)(f"Case {case.name}: {error}") from error
 
 
 def read_scan(case: Case, plan: Plan) -> Image:

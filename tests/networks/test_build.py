@@ -44,3 +44,9 @@ def test_what_is_no_unet_is_refused(network: dict[str, Any], message: str, small
     plan = small_plan(network=network)
     with pytest.raises(PlanError, match=f"network.{message}"):
         build(plan.configuration("small"), in_channels=1, num_classes=2)
+
+
+def test_one_slice_is_for_2d(small_plan: Plans) -> None:
+    plan = small_plan(patch=(1, 16, 16), network=two_stages(strides=[[1, 1, 1], [1, 2, 2]]))
+    with pytest.raises(PlanError, match=r"patch_size is \[1, 16, 16\]"):
+        build(plan.configuration("small"), in_channels=1, num_classes=2)
