@@ -12,6 +12,7 @@ from autoseg.errors import AutosegError
 from autoseg.planning.plan import Recipe
 
 POWER = 0.9
+PART = r"(\d+(?:\.\d+)?)([smhd])"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -22,11 +23,14 @@ class Target:
     Attributes
     ----------
     steps : number of optimizer steps
-    seconds : time on the clock, start-up and online validation included
+    seconds : time on the clock, start-up and online validation included; only that after the last step comes on top
     """
 
     steps: int | None = None
     seconds: float | None = None
+
+    def describe(self) -> str:
+        return f"{self.steps:,} steps" if self.steps is not None else f"{self.seconds or 0.0:.0f} s"
 
     def progress(self, step: int, elapsed: float) -> float:
         """How far a training is after `step` steps and `elapsed` seconds: 0..1."""
@@ -55,9 +59,10 @@ def parse_budget(text: str) -> float:
     Raises
     ------
     AutosegError
-        the text is none of these
+        the text is none of these, or says no time at all
     """
-    parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhd])+", text.strip().lower())
-    if not parts:
+    parts = re.findall(PART, text.strip().lower(), re.ASCII)
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if not seconds or not re.fullmatch(f"(?:{PART})+", text.strip().lower(), re.ASCII):
         raise AutosegError(f"The budget '{text}' is not a time. Write it like 90s, 20m, 2h or 1h30m.")
-    return sum(float(number) * UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", parts[0]))
+    return seconds
