@@ -1,10 +1,12 @@
 """One optimizer step, and the moving average of the weights.
 
 - SGD with Nesterov momentum or AdamW; norms and biases are not decayed by AdamW.
-- The average's decay rises from 0 as (1 + step) / (10 + step), so that it forgets the untrained weights quickly.
-- float16 needs a loss scale: halved, and the step left out, where a gradient overflows; doubled after 2,000 good steps.
+- The average's decay rises as (1 + step) / (10 + step), so that it forgets the untrained weights quickly.
+- float16 needs a loss scale: halved, and the step left out, where a gradient overflows; doubled at every 2,000th step, so that a resumed run
+  needs to know nothing but the step.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +17,7 @@ from autoseg.inference.execution import Execution
 from autoseg.networks.weights import load_weights, weights_of
 from autoseg.planning.plan import Recipe
 
-GROW_AFTER = 2000
+GROW_EVERY = 2000
 
 
 class Stepper:
@@ -30,18 +32,20 @@ class Stepper:
         self.average = {name: tensor.detach().clone() for name, tensor in weights_of(network).items()} if recipe.weight_average else {}
 
     def step(self, loss_of: Callable[[], Tensor], learning_rate: float, number: int) -> float:
-        """Compute the loss, step the weights, and give the loss back; not a number: nothing was changed."""
+        """Compute the loss, step the weights, and give the loss back; where it or the gradient is not finite, nothing was changed."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         loss = loss_of()
         value = float(loss.detach())
-        if value != value:
+        if not math.isfinite(value):
             return value
         (loss * self.loss_scale if self._scaled else loss).backward()  # type: ignore[no-untyped-call]
         if self._unscaled(number):
             if self._recipe.clip_gradient_norm:
-                nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip_gradient_norm)
+                norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip_gradient_norm)
+                if not (self._scaled or bool(torch.isfinite(norm))):
+                    return float("nan")
             self.optimizer.step()
             self._update_average(number)
         return value
@@ -69,10 +73,10 @@ class Stepper:
             return True
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         torch._foreach_mul_(gradients, 1 / self.loss_scale)
-        if not all(bool(torch.isfinite(norm)) for norm in torch._foreach_norm(gradients)):
+        if not bool(torch.isfinite(torch.stack(torch._foreach_norm(gradients))).all()):
             self.loss_scale = max(1.0, self.loss_scale / 2)
             return False
-        if number % GROW_AFTER == GROW_AFTER - 1:
+        if number % GROW_EVERY == GROW_EVERY - 1:
             self.loss_scale = min(65536.0, self.loss_scale * 2)
         return True
 
