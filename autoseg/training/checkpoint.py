@@ -28,6 +28,7 @@ class Counters:
     epoch_loss, epoch_steps, epoch_start : sum of the losses and number of steps of the unfinished epoch, and `elapsed` when it began
     pseudo_dice : exponential average of the validation's pseudo-Dice, or None before the first
     loss_scale : of mixed precision with float16
+    step_seconds : time of the latest step, so that a budget's run ends once and for all
     """
 
     step: int = 0
@@ -37,6 +38,7 @@ class Counters:
     epoch_start: float = 0.0
     pseudo_dice: float | None = None
     loss_scale: float = 65536.0
+    step_seconds: float = 0.0
 
 
 def save(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, counters: Counters) -> None:
@@ -48,6 +50,12 @@ def save(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer
     with atomic(folder / FILE) as temporary:
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(plain, temporary, metadata={"counters": json.dumps(asdict(counters))})
+
+
+def sweep(folder: Path) -> None:
+    """Remove what was left of checkpoints whose writing was killed; nobody else may be writing."""
+    for leftover in folder.glob(f".*.{FILE}"):
+        leftover.unlink()
 
 
 def load(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> Counters | None:
@@ -66,10 +74,13 @@ def load(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer
             counters = _counters(json.loads((file.metadata() or {})["counters"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         load_weights(network, _part(tensors, "network."))
-        for name, tensor in _part(tensors, "average.").items():
+        averaged = _part(tensors, "average.")
+        if averaged.keys() != average.keys():
+            raise ValueError("averaged weights are missing, or should be")
+        for name, tensor in averaged.items():
             average[name].copy_(tensor)
         _load_optimizer(optimizer, _part(tensors, "optimizer."))
-    except (SafetensorError, RuntimeError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, RuntimeError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
         raise AutosegError(f"{path} is damaged or belongs to another network: {error}. Start anew with --restart.") from error
     return counters
 
@@ -79,11 +90,17 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
+        state.setdefault(int(index), {})[key] = _laid_out_like(parameters[int(index)], tensor)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """A parameter's state in the parameter's memory format: steps are then as fast as before, and equal to the last bit."""
+    return tensor if tensor.ndim == 0 else torch.empty_like(parameter).copy_(tensor)
 
 
 def _counters(content: dict[str, Any]) -> Counters:

@@ -1,6 +1,7 @@
 """The run's log: one row an epoch in `log.csv`, drawn as `progress.png`.
 
 - The file is rewritten whole after each epoch, so that a killed run leaves a log that ends at an epoch.
+- A run that ended in mid-epoch has a row for that part; where the run is lengthened, the whole epoch's row takes its place.
 - The picture is drawn in a thread and never more often than its own cost is worth: at most 1 % of the time goes into it.
 """
 
@@ -36,15 +37,20 @@ class RunLog:
     def __init__(self, folder: Path, class_names: tuple[str, ...], *, up_to_step: int, draw: Callable[[Path, Path], None] | None) -> None:
         self._folder = folder
         self._columns = (*FIXED, *(f"dice_{name}" for name in class_names))
-        self._rows = [row for row in _read(folder / LOG) if row.get("step", 0) <= up_to_step]
+        self._rows = [row for row in _read(folder / LOG) if row["step"] <= up_to_step]
         self._draw = draw
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="progress")
         self._drawing: Future[float] | None = None
         self._next_drawing = 0.0
 
+    @property
+    def last_step(self) -> float:
+        """The step that the last row was written at; 0 before the first."""
+        return self._rows[-1]["step"] if self._rows else 0
+
     def append(self, row: Row) -> None:
         """Add an epoch, write the log, and draw it where it is time."""
-        self._rows.append(row)
+        self._rows = [earlier for earlier in self._rows if earlier["epoch"] < row["epoch"]] + [row]
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
         writer.writeheader()
@@ -76,12 +82,15 @@ def _read(path: Path) -> list[Row]:
         return []
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-    except (ValueError, TypeError, AttributeError) as error:
+            rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        return [row | {"epoch": row["epoch"], "step": row["step"]} for row in rows]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise AutosegError(f"{path} is not a log of a training any more ({error}). Put it back, or start anew with --restart.") from error
 
 
 def _text(value: float) -> str:
     if math.isnan(value):
         return ""
+    if math.isinf(value):
+        return str(value)
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.6g}"

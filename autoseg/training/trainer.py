@@ -6,11 +6,12 @@
 - With averaged weights, it is the average that is validated and saved.
 """
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from autoseg.inference import model_folder
 from autoseg.inference.execution import Execution, choose, inference
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
-from autoseg.planning.plan import Configuration, Plan, Recipe
+from autoseg.planning.plan import Plan, Recipe
 from autoseg.progress import Progress, silent
 from autoseg.training import checkpoint
 from autoseg.training.batches import Batch, PatchSource, stream
@@ -80,8 +81,9 @@ class Trainer:
     folder : of the model; may hold an unfinished run of the same plan, which is taken up
     training, validation : where batches come from, by recipe name; no validation source: nothing is measured along the way
     device : as `pick_device` gives it
-    target : where to end
-    recipe : name of the plan's recipe, or None to choose by the number of steps that the target allows
+    target : where to end; None: where the run that lies here ends, or else after the plan's epochs
+    seed : of weights, batches and augmentation; a run that is taken up keeps its own
+    draw, notify : makes the picture from the log; is told decisions in words
     """
 
     def __init__(
@@ -101,30 +103,27 @@ class Trainer:
     ) -> None:
         self._started = time.monotonic()
         self._folder, self._validation, self._device, self._draw, self._notify = folder, validation, device, draw, notify
-        self._plan, self._name = plan, configuration_name
-        self._configuration: Configuration = plan.configuration(configuration_name)
+        self._plan, self._configuration = plan, plan.configuration(configuration_name)
         self._rules = self._configuration.training
-        model_folder.start_model_folder(folder, plan, configuration_name, fold)
+        earlier = read_run(folder)
+        seed = earlier.seed if earlier else seed
 
         torch.manual_seed(seed)
         channels, classes = len(plan.dataset.channel_names), len(plan.dataset.labels.values)
         self._network = build(self._configuration, in_channels=channels, num_classes=classes)
         set_deep_supervision(self._network, self._rules.deep_supervision)
-        self._run = self._decide(target, seed)
+        self._run = self._decide(target, seed, earlier)
+        model_folder.start_model_folder(folder, plan, configuration_name, fold, self._run.recipe)
         self._recipe = self._rules.recipes[self._run.recipe]  # type: ignore[index]
         self._execution = Execution(device, self._run.precision, self._run.channels_last)
         self._network = self._execution.place(self._network, self._configuration.dimensions)
         self._training = training(self._recipe, seed)
         self._stepper = Stepper(self._network, self._recipe, self._execution)
+        checkpoint.sweep(folder)
         self._counters = checkpoint.load(folder, self._network, self._stepper.average, self._stepper.optimizer) or Counters()
         self._stepper.loss_scale = self._counters.loss_scale
         self._earlier = self._counters.elapsed
-        self._saved_at = time.monotonic()
-        self._save_cost = 0.0
-
-    @property
-    def run(self) -> Run:
-        return self._run
+        self._saved_at, self._save_cost = time.monotonic(), 0.0
 
     def train(self, *, progress: Progress = silent, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
         """Step until the target is reached, then leave weights that the predictor can use.
@@ -138,55 +137,54 @@ class Trainer:
         """
         counters, target = self._counters, self._run.target
         names = self._plan.dataset.labels.names[1:]
-        log = RunLog(self._folder, names, up_to_step=counters.step, draw=self._draw)
-        batches = stream(self._training, counters.step, self._device)
-        last = 0.0
-        while not target.reached(counters.step, self._elapsed(), last):
-            begun = time.monotonic()
-            self._step(next(batches))
-            last = time.monotonic() - begun
-            self._report(progress)
-            if counters.epoch_steps == self._rules.iterations_per_epoch or target.reached(counters.step, self._elapsed(), last):
-                self._end_epoch(log)
-            if should_stop():
-                self._save()
-                log.close()
-                raise Interrupted(f"Stopped after step {counters.step}; everything is saved. The same command goes on from there.")
-            self._save_when_due()
-        batches.close()
-        self._save()
-        log.close()
+        with (
+            closing(RunLog(self._folder, names, up_to_step=counters.step, draw=self._draw)) as log,
+            closing(stream(self._training, counters.step, self._device)) as batches,
+        ):
+            while not target.reached(counters.step, self._elapsed(), counters.step_seconds):
+                begun = time.monotonic()
+                self._step(next(batches))
+                counters.step_seconds = time.monotonic() - begun
+                self._report(progress)
+                if counters.epoch_steps == self._rules.iterations_per_epoch:
+                    self._log_epoch(log)
+                    counters.epoch_loss, counters.epoch_steps, counters.epoch_start = 0.0, 0, counters.elapsed
+                if should_stop():
+                    self._save()
+                    raise Interrupted(f"Stopped after step {counters.step}; everything is saved. The same command goes on from there.")
+                self._save_when_due()
+            if counters.epoch_steps and log.last_step < counters.step:
+                self._log_epoch(log)  # what there is of it: a lengthened run goes on in the same epoch
+            self._save()
         model_folder.save_weights(self._folder, self._stepper.weights())
-        return Outcome(counters.step, self._elapsed(), self._run)
+        return Outcome(counters.step, counters.elapsed, self._run)
 
-    def _decide(self, target: Target | None, seed: int) -> Run:
+    def _decide(self, target: Target | None, seed: int, earlier: Run | None) -> Run:
         """What an earlier sitting decided, or new decisions, made by timing a few steps."""
-        path = self._folder / RUN
-        if path.is_file():
-            earlier = Run(**read_json(path))
+        if earlier:
             if target is None or target == earlier.target:
                 return earlier
-            run = Run(**(asdict(earlier) | {"steps": target.steps, "seconds": target.seconds}))
-            self._notify(f"The run that lies here is {'lengthened or shortened'} to the new target.")
+            run = replace(earlier, steps=target.steps, seconds=target.seconds)
+            self._notify(f"The run that lies here was to end after {earlier.target.describe()}; now it ends after {target.describe()}.")
         else:
             target = target or Target(steps=self._rules.epochs * self._rules.iterations_per_epoch)
             execution, seconds = self._measure()
             steps = target.steps or max(1, round((target.seconds or 0.0) / seconds))
-            recipe = "fast" if steps < self._rules.fast_below_steps and "fast" in self._rules.recipes else "default"
+            few = steps < self._rules.fast_below_steps
+            recipe = "fast" if few and "fast" in self._rules.recipes else "default"
             self._notify(
-                f"One step takes about {seconds:.2f} s ({execution.describe()}): about {steps:,} steps. Recipe '{recipe}' "
-                f"({'fewer' if steps < self._rules.fast_below_steps else 'not fewer'} than {self._rules.fast_below_steps:,} steps)."
+                f"One step takes about {seconds:.2f} s ({execution.describe()}): about {steps:,} steps. "
+                f"Recipe '{recipe}' ({'fewer' if few else 'not fewer'} than {self._rules.fast_below_steps:,} steps)."
             )
             run = Run(recipe, target.steps, target.seconds, seed, execution.precision, execution.channels_last)
-        write_json(path, asdict(run))
+        write_json(self._folder / RUN, asdict(run))
         return run
 
     def _measure(self) -> tuple[Execution, float]:
-        """The fastest way to run a training step here, and its seconds; on a CPU judged by one sample, which takes its share of a batch's time."""
+        """The fastest way to run a training step here, and its seconds. Whole batches: a CPU's best format for one sample is not that for two."""
         patch, dimensions = self._configuration.patch_size, self._configuration.dimensions
-        samples = 1 if self._device == "cpu" else self._configuration.batch_size
-        images = torch.zeros(samples, len(self._plan.dataset.channel_names), *patch)
-        classes = torch.zeros(samples, *patch, dtype=torch.long)
+        images = torch.zeros(self._configuration.batch_size, len(self._plan.dataset.channel_names), *patch)
+        classes = torch.zeros(self._configuration.batch_size, *patch, dtype=torch.long)
         seconds: dict[Execution, float] = {}
 
         def run(option: Execution) -> None:
@@ -194,12 +192,14 @@ class Trainer:
             begun = time.monotonic()
             self._loss(network, Batch(images.to(option.device), classes.to(option.device)), option).backward()  # type: ignore[no-untyped-call]
             network.zero_grad(set_to_none=True)
+            if self._device.startswith("cuda"):
+                torch.cuda.synchronize()
             seconds[option] = min(seconds.get(option, float("inf")), time.monotonic() - begun)
 
-        execution = choose(self._device, self._rules.precision, run)
+        execution = choose(self._device, self._rules.precision, run, repetitions=1 if self._device == "cpu" else 3)
         if not seconds:
             run(execution)
-        return execution, seconds[execution] * self._configuration.batch_size / samples
+        return execution, seconds[execution]
 
     def _loss(self, network: nn.Module, batch: Batch, execution: Execution) -> Tensor:
         with execution.autocast():
@@ -212,7 +212,7 @@ class Trainer:
         rate = learning_rate(self._recipe, self._run.target.progress(counters.step, self._elapsed()))
         loss = self._stepper.step(lambda: self._loss(self._network, batch, self._execution), rate, counters.step)
         counters.loss_scale = self._stepper.loss_scale
-        if loss != loss:
+        if not math.isfinite(loss):
             raise AutosegError(
                 f"The loss is not a number after step {counters.step}. The last good state is kept; use a smaller learning_rate in the plan's"
                 f" recipe '{self._run.recipe}', or precision float32."
@@ -221,7 +221,7 @@ class Trainer:
         counters.epoch_steps += 1
         counters.epoch_loss += loss
 
-    def _end_epoch(self, log: RunLog) -> None:
+    def _log_epoch(self, log: RunLog) -> None:
         counters = self._counters
         loss, dice = self._validate()
         mean = sum(value for value in dice if value == value) / max(1, sum(value == value for value in dice)) if dice else float("nan")
@@ -239,11 +239,10 @@ class Trainer:
             "pseudo_dice": mean,
         }
         log.append(row | {f"dice_{name}": value for name, value in zip(self._plan.dataset.labels.names[1:], dice, strict=False)})
-        counters.epoch_loss, counters.epoch_steps, counters.epoch_start = 0.0, 0, counters.elapsed
 
     def _validate(self) -> tuple[float, list[float]]:
         """Loss and pseudo-Dice of each class on random validation patches, with the weights that would be saved."""
-        if self._validation is None or not self._rules.validation_iterations:
+        if self._validation is None:
             return float("nan"), []
         total, counts = 0.0, torch.zeros(3, len(self._plan.dataset.labels.values) - 1, dtype=torch.long)
         epoch = self._counters.step // self._rules.iterations_per_epoch
@@ -283,7 +282,17 @@ class Trainer:
 
 
 def read_run(folder: Path) -> Run | None:
-    """The decisions of the run that lies in a model's folder, or None."""
+    """The decisions of the run that lies in a model's folder, or None.
+
+    Raises
+    ------
+    AutosegError
+        the file is damaged
+    """
     path = folder / RUN
-    content: dict[str, Any] | None = read_json(path) if path.is_file() else None
-    return Run(**content) if content else None
+    if not path.is_file():
+        return None
+    try:
+        return Run(**read_json(path))
+    except TypeError as error:
+        raise AutosegError(f"{path} is damaged ({error}). Put it back, or start anew with --restart.") from error

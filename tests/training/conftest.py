@@ -1,5 +1,6 @@
 """A tiny dataset of phantoms made ready, and a plan with a tiny network, for the tests of training."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from autoseg.data.dataset import Case
 from autoseg.data.phantom import write_phantoms
+from autoseg.errors import Interrupted
 from autoseg.imaging.read import read_image, read_labels
 from autoseg.planning.plan import Augmentation, Plan, validate_plan
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.store import CaseStore
+from autoseg.training.batches import PatchSource
 from autoseg.training.draws import Draw, draw
+from autoseg.training.schedule import Target
+from autoseg.training.trainer import Outcome, Trainer
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 TRANSFORM = {"probability": 0.5, "range": [0.75, 1.25]}
@@ -118,8 +124,6 @@ def open_store(folder: Path, **options: int) -> CaseStore:
 
 
 def put(store: CaseStore, name: str, case: Path, ready: Any) -> None:
-    from autoseg.data.dataset import Case
-
     files = tuple(case / f"{name}_{modality}.nii.gz" for modality in MODALITIES)
     store.put(Case(name, files, case / f"{name}_seg.nii.gz", name), ready)
 
@@ -138,3 +142,39 @@ def names(phantoms: tuple[Path, list[str]]) -> list[str]:
 def reopen(phantoms: tuple[Path, list[str]]) -> Callable[..., CaseStore]:
     """Another store on the same ready cases; `memory=0` keeps every case on disk."""
     return lambda **options: open_store(phantoms[0], **options)
+
+
+class Setting:
+    """Trains into folders with one dataset and fixed decisions, so that no timing decides anything."""
+
+    def __init__(self, store: CaseStore, names: list[str]) -> None:
+        self.store, self.names, self.notes = store, names, []
+
+    def decide(self, folder: Path, **decisions: Any) -> Path:
+        """Leave a `run.json` as an earlier sitting would have."""
+        run = {"recipe": "fast", "steps": 12, "seconds": None, "seed": 5, "precision": "float32", "channels_last": False}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.json").write_text(json.dumps(run | decisions))
+        return folder
+
+    def trainer(self, plan: Plan, folder: Path, target: Target | None = None, *, seed: int = 5, validate: bool = True, draw: Any = None) -> Trainer:
+        configuration = plan.configuration("tiny")
+        return Trainer(
+            plan, "tiny", "0", folder,
+            training=lambda recipe, seed: PatchSource(self.store, self.names[:3], configuration, recipe.augmentation, seed),
+            validation=PatchSource(self.store, self.names[3:], configuration, None, 99) if validate else None,
+            device="cpu", target=target, seed=seed, draw=draw, notify=self.notes.append,
+        )  # fmt: skip
+
+    def train(self, plan: Plan, folder: Path, target: Target | None = None, *, stop_after: int | None = None, **options: Any) -> Outcome:
+        calls = iter(range(1, 10**9))
+        return self.trainer(plan, folder, target, **options).train(should_stop=lambda: next(calls) == stop_after)
+
+    def interrupted(self, plan: Plan, folder: Path, after: int, target: Target | None = None, **options: Any) -> None:
+        with pytest.raises(Interrupted, match="goes on from there"):
+            self.train(plan, folder, target, stop_after=after, **options)
+
+
+@pytest.fixture
+def setting(store: CaseStore, names: list[str]) -> Setting:
+    return Setting(store, names)
