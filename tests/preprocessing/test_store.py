@@ -145,9 +145,10 @@ def test_memory_is_bounded_by_bytes(store: CaseStore, make_case: Callable[..., C
     small = CaseStore(store.folder, "settings", memory=4 * size)
     first = [small.get(name) for name in names[:4]]
     assert all(small.get(name) is case for name, case in zip(names, first, strict=False))
+    small.get(names[0])
     small.get(names[4])  # the one used longest ago goes
-    assert small.get(names[1]) is first[1]
-    assert small.get(names[0]) is not first[0]
+    assert small.get(names[0]) is first[0]
+    assert small.get(names[1]) is not first[1]
     tiny = CaseStore(store.folder, "settings", memory=4 * size - 1).get(names[0])
     assert not isinstance(tiny.image, np.ndarray)  # a case above a quarter of the memory stays on the disk
     np.testing.assert_array_equal(tiny.image[..., 3:9, 60:70, 0:33], first[0].image[..., 3:9, 60:70, 0:33])
