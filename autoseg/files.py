@@ -2,17 +2,27 @@
 
 - Written under a temporary name beside the target, flushed, then renamed: a killed command leaves no half file that looks whole.
 - The temporary name starts with a dot and keeps the target's suffixes, so that writers which look at the suffix work.
+- It also tells machine and process, so that what a killed command left is known from what a living one is writing, and can be swept away.
+- A folder goes at once or not at all: it is renamed first.
 """
 
 import json
 import os
+import platform
+import re
+import shutil
+import sys
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from autoseg.errors import AutosegError
+
+TEMPORARY = re.compile(r"\.autoseg-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\..+", re.DOTALL)
+ABANDONED_AFTER = 86_400.0  # seconds without a change after which a temporary of any machine is nobody's
 
 
 @contextmanager
@@ -24,7 +34,7 @@ def atomic(target: Path) -> Iterator[Path]:
     AutosegError
         the folder cannot be written, or the disk is full
     """
-    temporary = target.with_name(f".{uuid4().hex[:8]}.{target.name}")
+    temporary = _temporary(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -37,6 +47,33 @@ def atomic(target: Path) -> Iterator[Path]:
     finally:
         with suppress(NotADirectoryError):  # the folder is a file
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed commands left in a folder (not below it); what a living process is writing stays."""
+    with suppress(OSError):  # no folder, or not ours to change: leftovers do no harm
+        for entry in list(folder.iterdir()):
+            if _abandoned(entry):
+                if entry.is_dir():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all it holds, so that a kill in the middle leaves no half of it.
+
+    Raises
+    ------
+    AutosegError
+        it cannot be removed
+    """
+    gone = _temporary(folder)
+    try:
+        folder.rename(gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        raise AutosegError(f"Cannot remove {folder}: {error.strerror or error}. Make it writable, or remove it yourself.") from error
 
 
 def write_text(target: Path, text: str) -> None:
@@ -66,6 +103,35 @@ def read_json(path: Path) -> Any:
         raise AutosegError(f"{path} cannot be read: {error}") from error
     except json.JSONDecodeError as error:
         raise AutosegError(f"{path} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from None
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".autoseg-{_machine()}-{os.getpid()}-{os.urandom(4).hex()}.{target.name}")
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _abandoned(entry: Path) -> bool:
+    made_by = TEMPORARY.fullmatch(entry.name)
+    if made_by is None:
+        return False
+    if made_by[1] == _machine() and not _alive(int(made_by[2])):
+        return True
+    return time.time() - entry.lstat().st_mtime > ABANDONED_AFTER
+
+
+def _alive(process: int) -> bool:
+    if sys.platform == "win32":  # there a signal of 0 is no question
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _finite(content: Any) -> Any:

@@ -13,6 +13,8 @@ from pathlib import Path
 from autoseg.errors import AutosegError
 from autoseg.files import write_text
 
+PLAN_FILE = re.compile(r"([^.].*)(?<!\.fingerprint)(?<!\.folds)\.json")
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -94,7 +96,7 @@ class Workspace:
     def datasets(self) -> list[str]:
         """Names of all datasets with raw data, a plan or a model, sorted."""
         raw = {entry.name for entry in _entries(self.raw_data) if entry.is_dir() and not entry.name.startswith(".")}
-        planned = {entry.name.removesuffix(".json") for entry in _entries(self.root / "plans") if re.fullmatch(r"[^.]+\.json", entry.name)}
+        planned = {match[1] for entry in _entries(self.root / "plans") if (match := PLAN_FILE.fullmatch(entry.name))}
         trained = {entry.name for entry in _entries(self.root / "models") if entry.is_dir() and not entry.name.startswith(".")}
         return sorted(raw | planned | trained)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
@@ -9,7 +10,7 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.folds import make_folds, write_folds
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError
-from autoseg.files import read_json
+from autoseg.files import read_json, sweep
 from autoseg.imaging.image import Spacing3
 from autoseg.planning.fingerprint import fingerprint, write_fingerprint
 from autoseg.planning.plan import DatasetBlock, LabelsBlock, Plan, read_plan, write_plan
@@ -94,6 +95,7 @@ def plan(
     path = place.plan(name)
     find_preset(preset)
     _require_writable(path.parent)
+    sweep(path.parent)
     report = check_dataset(open_dataset(place.raw(name)), progress=progress)
     report.require_clean()
     facts = fingerprint(report.dataset, report.facts)
@@ -101,7 +103,8 @@ def plan(
     if path.is_file() and not force:
         _require_same(path, made)
     write_fingerprint(facts, place.fingerprint(name))
-    write_plan(made, path)
+    if force or not path.is_file():
+        write_plan(made, path)
     if not place.folds(name).is_file():
         write_folds(make_folds(report.dataset.cases, seed=made.seed), place.folds(name))
     place.set_current(name)
@@ -116,6 +119,7 @@ def _preprocess_all(place: Workspace, dataset: Dataset, made: Plan, progress: Pr
     done = {}
     for name, configuration in made.configurations.items():
         store = CaseStore.of(place.preprocessed(made.dataset.name, name), made, configuration)
+        sweep(store.folder)
         done[name] = preprocess(dataset.cases, made, configuration, store, progress=progress, stage=f"preprocess {name}")
     return done
 
@@ -133,16 +137,15 @@ def _dataset_block(dataset: Dataset) -> DatasetBlock:
 
 
 def _require_writable(folder: Path) -> None:
-    """Find out before minutes of work that their result could not be written."""
-    probe = folder / ".writable"
+    """Find out before minutes of work that their result could not be written; nothing is made for it that would stay."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with TemporaryFile(dir=there):
+            return
     except OSError as error:
         raise AutosegError(
-            f"Cannot write into {folder}: {error.strerror}. Make it writable, or name another workspace with --workspace"
-            " (its raw_data/ may be a link to this one's)."
+            f"Cannot write into {folder}: {there}: {error.strerror}. Make it a folder that you may write to, or name another workspace with"
+            " --workspace (its raw_data/ may be a link to this one's)."
         ) from error
 
 

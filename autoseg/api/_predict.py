@@ -1,6 +1,5 @@
 """`predict`: trained models applied to scans in whatever folder they lie."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from autoseg.data.inputs import find_cases
 from autoseg.errors import AutosegError
+from autoseg.files import read_json, sweep
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import is_trained, load_folds
 from autoseg.inference.predictor import Predictor
@@ -89,11 +89,14 @@ def predict(
     Raises
     ------
     AutosegError
-        there is no trained model, no case was found, a channel is missing or a file is damaged (names case and file)
+        there is no trained model, two ways to name it are mixed, no case was found, a channel is missing or a file is damaged (names case
+        and file)
     """
-    folders = _folders(Path(model)) if model else _trained_folders(Workspace.find(workspace), dataset, configuration, notify)
+    if model and (dataset or configuration):
+        raise AutosegError(f"Give the model folder {model}, or a dataset and a configuration, not both: the folder says what it was trained for.")
+    folders, reason = (_folders(Path(model)), None) if model else _trained_folders(Workspace.find(workspace), dataset, configuration)
     if folds is not None:
-        folders = _only(folders, [str(fold) for fold in folds])
+        folders = _only(folders, list(dict.fromkeys(str(fold) for fold in folds)))
     chosen = pick_device(device)
     models = load_folds(folders)
     plan = models[0].plan
@@ -101,9 +104,12 @@ def predict(
     announce(
         {"dataset": plan.dataset.name, "configuration": models[0].configuration_name, "fold": " + ".join(used), "device": chosen, "input": inputs}
     )  # fmt: skip
+    if reason:
+        notify(reason)
     cases = find_cases(Path(inputs), plan.dataset.channel_names)
     predictor = Predictor(models, chosen, step=step, mirror=mirror)
     started = time.monotonic()
+    sweep(Path(output))
     outcome = predict_cases(
         predictor, cases, Path(output), Source.of(models, predictor), probabilities=probabilities, overwrite=overwrite, progress=progress
     )  # fmt: skip
@@ -127,7 +133,8 @@ def _folders(model: Path) -> list[Path]:
     return found
 
 
-def _trained_folders(place: Workspace, dataset: str | None, configuration: str | None, notify: Callable[[str], None]) -> list[Path]:
+def _trained_folders(place: Workspace, dataset: str | None, configuration: str | None) -> tuple[list[Path], str | None]:
+    """The folds to use, and, where there was a choice, a line that says why these."""
     name = place.resolve(dataset) if dataset else place.current()
     root = place.root / "models" / name
     trained = {folder.name: _trained_folds(folder) for folder in sorted(root.iterdir()) if folder.is_dir()} if root.is_dir() else {}
@@ -137,13 +144,13 @@ def _trained_folders(place: Workspace, dataset: str | None, configuration: str |
     if configuration is not None:
         if configuration not in trained:
             raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(trained)}.")
-        return trained[configuration]
+        return trained[configuration], None
+    if len(trained) == 1:
+        return next(iter(trained.values())), None
     scores = {one: _validation_dice(folders) for one, folders in trained.items()}
     best = max(scores, key=lambda one: (scores[one], one.startswith("3d_fullres")))
-    if len(trained) > 1:
-        listed = ", ".join(f"{one} {'not validated' if score < 0 else f'{score:.4f}'}" for one, score in scores.items())
-        notify(f"Using {best}, the best by validation Dice ({listed}).")
-    return trained[best]
+    listed = ", ".join(f"{one} {'not validated' if score < 0 else f'{score:.4f}'}" for one, score in scores.items())
+    return trained[best], f"Using {best}, the best by validation Dice ({listed})."
 
 
 def _trained_folds(folder: Path) -> list[Path]:
@@ -168,6 +175,6 @@ def _validation_dice(folders: list[Path]) -> float:
     for folder in folders:
         path = folder / "metrics.json"
         if path.is_file():
-            value = json.loads(path.read_text(encoding="utf-8")).get("foreground_mean", {}).get("dice")
+            value = read_json(path).get("foreground_mean", {}).get("dice")
             scores += [value] if value is not None else []
     return sum(scores) / len(scores) if scores else -1.0

@@ -1,6 +1,6 @@
 """`train`: one fold, all folds in turn, or every case; then the validation at full resolution."""
 
-import shutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,9 @@ from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
 from autoseg.data.folds import Folds, make_folds, read_folds, split, write_folds
 from autoseg.data.layouts import open_dataset
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, Interrupted
 from autoseg.evaluation.result import Evaluation
-from autoseg.files import read_json, write_json
+from autoseg.files import read_json, remove_folder, sweep, write_json
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import PLAN, is_trained
 from autoseg.planning.plan import Configuration, Plan, Recipe, read_plan
@@ -117,8 +117,8 @@ def train(
     place = Workspace.find(workspace)
     name = place.resolve(dataset) if dataset else place.current()
     job = _job(place, name, configuration, epochs, budget, device, seed, progress, notify, should_stop)
+    folds = [_fold_key(str(fold), job.folds)] if str(fold) != "cv" else list(range(len(job.folds.validation)))
     _preprocess(job)
-    folds = [str(index) for index in range(len(job.folds.validation))] if str(fold) == "cv" else [str(fold)]
     return [_train_fold(job, one, restart) for one in folds]
 
 
@@ -138,12 +138,11 @@ def _job(
         raise AutosegError(f"{name} has no plan yet. Make one: autoseg plan {name}")
     plan = read_plan(place.plan(name))
     rules = plan.configuration(configuration).training
-    cases = open_dataset(place.raw(name)).cases
     target = _target(epochs, budget, rules.iterations_per_epoch)
+    chosen = pick_device(device)
+    cases = open_dataset(place.raw(name)).cases
     seed = plan.seed if seed is None else seed
-    return _Job(
-        place, plan, configuration, cases, _folds(place, plan, cases), pick_device(device), target, seed, progress, notify, should_stop
-    )  # fmt: skip
+    return _Job(place, plan, configuration, cases, _folds(place, plan, cases), chosen, target, seed, progress, notify, should_stop)
 
 
 def _target(epochs: int | None, budget: str | None, iterations: int) -> Target | None:
@@ -164,15 +163,29 @@ def _folds(place: Workspace, plan: Plan, cases: tuple[Case, ...]) -> Folds:
 
 
 def _preprocess(job: _Job) -> None:
-    preprocess(job.cases, job.plan, job.configuration, _store(job), progress=job.progress, stage=f"preprocess {job.name}")
+    store = _store(job)
+    sweep(store.folder)
+    preprocess(job.cases, job.plan, job.configuration, store, progress=_stopping(job), stage=f"preprocess {job.name}")
+
+
+def _stopping(job: _Job) -> Progress:
+    """The job's progress where nothing else asks whether to stop: after a case."""
+
+    def told(stage: str, done: int, total: int, note: str = "") -> None:
+        job.progress(stage, done, total, note)
+        if done < total and job.should_stop():
+            raise Interrupted(f"Stopped in {stage}. What was finished is kept; the same command goes on from there.")
+
+    return told
 
 
 def _store(job: _Job) -> CaseStore:
     return CaseStore.of(job.place.preprocessed(job.plan.dataset.name, job.name), job.plan, job.configuration)
 
 
-def _train_fold(job: _Job, fold: str, restart: bool) -> Trained:
-    training, validation = split(job.folds, _fold_key(fold, job.folds), [case.name for case in job.cases])
+def _train_fold(job: _Job, key: int | Literal["all"], restart: bool) -> Trained:
+    training, validation = split(job.folds, key, [case.name for case in job.cases])
+    fold = str(key)
     folder = job.place.fold(job.plan.dataset.name, job.name, fold)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
@@ -189,14 +202,16 @@ def _fold_key(fold: str, folds: Folds) -> int | Literal["all"]:
     count = len(folds.validation)
     if fold == "all":
         return "all"
-    if not fold.isdigit() or int(fold) >= count:
+    if not re.fullmatch("[0-9]+", fold) or int(fold) >= count:
         raise AutosegError(f"There is no fold '{fold}'. Choose 0 to {count - 1}, all (every case) or cv (all folds in turn).")
     return int(fold)
 
 
 def _train_locked(job: _Job, fold: str, folder: Path, training: list[str], validation: list[str], restart: bool) -> Trained:
     if restart and folder.exists():
-        shutil.rmtree(folder)
+        remove_folder(folder)
+    for place in (folder.parent, folder, folder / "validation"):
+        sweep(place)
     _require_same_plan(job, folder)
     _require_same_cases(folder, training, validation)
     _notice_state(job, folder, len(training), len(validation))
@@ -214,7 +229,7 @@ def _train_locked(job: _Job, fold: str, folder: Path, training: list[str], valid
     outcome = trainer.train(progress=job.progress, should_stop=job.should_stop)
     del trainer
     held_out = [case for case in job.cases if case.name in set(validation)]
-    evaluation = validate(folder, held_out, job.device, progress=job.progress, notify=job.notify) if held_out else None
+    evaluation = validate(folder, held_out, job.device, progress=_stopping(job), notify=job.notify) if held_out else None
     return Trained(folder, fold, outcome.steps, outcome.seconds, outcome.run.recipe, evaluation)
 
 

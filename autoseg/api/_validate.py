@@ -1,17 +1,17 @@
 """The validation of a trained fold: its held-out cases predicted from their files, as a user would, and judged."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autoseg.data.dataset import Case, Labels
 from autoseg.evaluation.evaluate import evaluate_folder
 from autoseg.evaluation.result import Evaluation
-from autoseg.files import read_json
+from autoseg.files import read_json, remove_folder
 from autoseg.imaging.read import read_image, read_labels
 from autoseg.inference.model_folder import load_model
 from autoseg.inference.predictor import Predictor
-from autoseg.inference.run import RECORD, Source, predict_cases, record_of
+from autoseg.inference.record import RECORD
+from autoseg.inference.run import Source, predict_cases, record_of
 from autoseg.progress import Progress, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
@@ -36,7 +36,7 @@ def validate(
     source = Source.of([model], predictor)
     output = folder / "validation"
     if (output / RECORD).is_file() and read_json(output / RECORD) != record_of(source):
-        shutil.rmtree(output)  # of weights that are no more
+        remove_folder(output)  # of weights that are no more
     notify(f"Validation of {len(cases)} cases at full resolution ({predictor.execution.describe()}).")
     outcome = predict_cases(predictor, cases, output, source, progress=progress, stage="validate")
     references = {case.name: case.label for case in cases if case.label}

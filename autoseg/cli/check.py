@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import WorkspaceOption, headline, resumable, show_table, showing_progress
+from autoseg.cli.console import WorkspaceOption, headline, show_table, showing_progress
 
 if TYPE_CHECKING:
     from autoseg.data.check import Report
@@ -14,12 +14,14 @@ def check(
     dataset: Annotated[str, typer.Argument(help="Folder in raw_data/, with or without 'Dataset' and the three digits.")],
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Verify every file of a dataset; list everything that is wrong at once."""
+    """Verify every file of a dataset. Everything that is wrong is listed at once."""
     from autoseg import api
+    from autoseg.workspace import Workspace
 
-    headline("check", dataset=dataset)
-    with resumable(), showing_progress() as progress:
-        report = api.check(dataset, workspace=workspace, progress=progress)
+    name = Workspace.find(workspace).resolve(dataset)
+    headline("check", dataset=name)
+    with showing_progress() as progress:
+        report = api.check(name, workspace=workspace, progress=progress)
     show_warnings(report)
     report.require_clean()
     found = report.dataset

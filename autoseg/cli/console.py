@@ -79,7 +79,7 @@ def showing_progress() -> Iterator[Progress]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Ctrl-C ends the command calmly."""
+    """Ctrl-C ends a command calmly; made to decorate one, so that its imports are covered too."""
     try:
         yield
     except KeyboardInterrupt:
@@ -89,6 +89,7 @@ def resumable() -> Iterator[None]:
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM are noticed at the next safe point; a second Ctrl-C stops at once."""
+    import os
     import signal
 
     asked = False
@@ -98,7 +99,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        note("\nStopping after this step ...")
+        os.write(2, b"\nStopping after this step ...\n")  # the stream may be in the middle of a line, and cannot be entered twice
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autoseg.cli.console import DeviceOption, headline, note, resumable, showing_progress, stoppable
+from autoseg.cli.console import DeviceOption, headline, note, showing_progress, stoppable
 from autoseg.cli.evaluate import show_cases, show_means
 
 
@@ -14,11 +14,11 @@ def demo(
     budget: Annotated[str, typer.Option(help="Time to train.")] = "90s",
     device: DeviceOption = "auto",
 ) -> None:
-    """Plan, train, predict and evaluate on synthetic brain tumours: a few minutes on a laptop."""
+    """Do it all with synthetic tumours. Plan, train, predict and evaluate: a few minutes on a laptop."""
     from autoseg import api
 
     headline("demo", folder=output, device=device, training=budget)
-    with resumable(), stoppable() as should_stop, showing_progress() as progress:
+    with stoppable() as should_stop, showing_progress() as progress:
         done = api.demo(output, budget=budget, device=device, progress=progress, notify=note, should_stop=should_stop)
     show_cases(done.evaluation)
     show_means(done.evaluation, "Unseen phantoms")

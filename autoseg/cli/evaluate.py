@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import WorkspaceOption, headline, note, resumable, show_table, showing_progress
+from autoseg.cli.console import WorkspaceOption, headline, note, show_table, showing_progress
 
 if TYPE_CHECKING:
     from autoseg.evaluation.result import Evaluation
@@ -24,11 +24,11 @@ def evaluate(
     scheme: Annotated[str, typer.Option(help="Rules for empty structures: nnunet or brats20.")] = "nnunet",
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Judge segmentations: Dice, HD95 and more, per class and region, per case and mean."""
+    """Judge segmentations by references. Dice, HD95 and more, per class and region, per case and mean."""
     from autoseg import api
 
     headline("evaluate", predictions=predictions, references=references, scheme=scheme)
-    with resumable(), showing_progress() as progress:
+    with showing_progress() as progress:
         evaluated = api.evaluate(
             predictions, references, output=output, dataset=dataset, scheme=scheme, workspace=workspace, progress=progress, notify=note
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 - Nothing heavy is imported before a command needs it; `autoseg --help` answers at once.
 - A user's mistake is a message and exit code 1; a wrong option 2; Ctrl-C 130. Only a defect of ours shows a traceback.
+- Help is plain text: loading what would frame and colour it takes longer than everything else together.
 """
 
 import sys
@@ -10,19 +11,20 @@ from typing import Annotated
 import typer
 
 from autoseg.cli import check, demo, evaluate, plan, predict, train
+from autoseg.cli.console import resumable
 from autoseg.errors import AutosegError, Interrupted
 
 app = typer.Typer(
     name="autoseg",
-    help="Self-configuring segmentation of medical images: [bold]plan[/bold] a dataset, [bold]train[/bold] on it, [bold]predict[/bold] new scans.",
-    rich_markup_mode="rich",
+    help="Self-configuring segmentation of medical images: plan a dataset, train on it, predict new scans.",
+    rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (check.check, plan.plan, train.train, predict.predict, evaluate.evaluate, demo.demo):
-    app.command()(command)
+    app.command()(resumable()(command))
 
 
 @app.callback(invoke_without_command=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.check import show_warnings
-from autoseg.cli.console import WorkspaceOption, headline, note, resumable, show_table, showing_progress
+from autoseg.cli.console import WorkspaceOption, headline, note, show_table, showing_progress
 from autoseg.errors import AutosegError
 
 if TYPE_CHECKING:
@@ -21,15 +21,17 @@ def plan(
     force: Annotated[bool, typer.Option("--force", help="Replace a plan that is there and differs.")] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Look at a dataset, decide everything, and make its cases ready."""
+    """Decide everything about a dataset. Its files are checked first, and its cases made ready for training afterwards."""
     from autoseg import api
+    from autoseg.workspace import Workspace
 
-    headline("plan", dataset=dataset, preset=preset, memory=f"{gpu_memory:g} GB" if gpu_memory else None, spacing=spacing)
-    with resumable(), showing_progress() as progress:
+    target = _spacing(spacing)
+    name = Workspace.find(workspace).resolve(dataset)
+    headline("plan", dataset=name, preset=preset, memory=None if gpu_memory is None else f"{gpu_memory:g} GB", spacing=spacing)
+    with showing_progress() as progress:
         made = api.plan(
-            dataset, workspace=workspace, preset=preset, gpu_memory_gb=gpu_memory, spacing=_spacing(spacing), preprocess=preprocess, force=force,
-            progress=progress,
-        )  # fmt: skip
+            name, workspace=workspace, preset=preset, gpu_memory_gb=gpu_memory, spacing=target, preprocess=preprocess, force=force, progress=progress
+        )
     show_warnings(made.report)
     show_decisions(made.plan)
     for name, count in made.made_ready.items():

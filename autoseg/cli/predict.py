@@ -1,12 +1,11 @@
 """`autoseg predict`: segment scans with trained models."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, duration, headline, note, resumable, showing_progress
+from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, duration, headline, note, showing_progress
 
 
 def predict(
@@ -24,16 +23,18 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Segment scans; cases that are finished are passed over."""
+    """Segment scans. Cases that are finished are passed over."""
     from autoseg import api
 
-    with resumable(), showing_progress() as progress:
+    with showing_progress() as progress:
         predicted = api.predict(
             inputs, output, dataset=dataset, configuration=configuration, folds=folds, model=model, step=step, mirror=mirror,
             probabilities=probabilities, overwrite=overwrite, device=device, workspace=workspace, progress=progress,
             notify=note, announce=lambda understood: headline("predict", **understood),
         )  # fmt: skip
     if as_json:
+        import json
+
         typer.echo(json.dumps(predicted.to_json(), indent=2))
         return
     done = len(predicted.files) - len(predicted.skipped)

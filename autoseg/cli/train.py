@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, duration, headline, note, resumable, showing_progress, stoppable
+from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, duration, headline, note, showing_progress, stoppable
 from autoseg.cli.evaluate import show_means
 
 
@@ -19,7 +19,7 @@ def train(
     restart: Annotated[bool, typer.Option("--restart", help="Delete what an earlier run of this fold left and start anew.")] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Train a configuration on a fold, then validate it. An unfinished run is taken up."""
+    """Train a configuration on a fold. Then validate it; an unfinished run is taken up."""
     from autoseg import api
     from autoseg.inference.execution import pick_device
     from autoseg.workspace import Workspace
@@ -27,7 +27,7 @@ def train(
     place = Workspace.find(workspace)
     name = place.resolve(dataset) if dataset else place.current()
     headline("train", dataset=name, configuration=configuration, fold=fold, device=pick_device(device))
-    with resumable(), stoppable() as should_stop, showing_progress() as progress:
+    with stoppable() as should_stop, showing_progress() as progress:
         trained = api.train(
             configuration, fold, dataset=name, workspace=workspace, epochs=epochs, budget=budget, device=device, seed=seed, restart=restart,
             progress=progress, notify=note, should_stop=should_stop,

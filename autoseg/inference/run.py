@@ -21,11 +21,10 @@ from autoseg.imaging.read import stem_of
 from autoseg.imaging.write import write_labels
 from autoseg.inference.model_folder import Model, weights_fingerprint
 from autoseg.inference.predictor import Prediction, Predictor
+from autoseg.inference.record import RECORD
 from autoseg.preprocessing.case import ReadyCase
 from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
-
-RECORD = "predictions.json"
 
 
 @dataclass(frozen=True)
