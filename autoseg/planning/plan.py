@@ -170,7 +170,7 @@ class Inference(Block):
 
     step: Annotated[float, Field(gt=0, le=1)] = 0.5
     gaussian_sigma: Positive = 0.125
-    mirror_axes: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
+    mirror_axes: tuple[Literal[0, 1, 2], ...] = Field((), description="as far as the recipe mirrored them in training")
 
 
 class Configuration(Block):
@@ -192,6 +192,8 @@ class Configuration(Block):
     def _patch_fits_network(self) -> "Configuration":
         if len(self.patch_size) != self.dimensions or len(self.spacing) != self.dimensions:
             raise ValueError(f"patch_size and spacing need {self.dimensions} numbers")
+        if any(len(counts) != self.dimensions for counts in (*self.network.strides, *self.network.kernel_sizes)):
+            raise ValueError(f"every entry of network.strides and network.kernel_sizes needs {self.dimensions} numbers")
         for axis, size in enumerate(self.patch_size):
             divisor = 1
             for stride in self.network.strides:
@@ -206,6 +208,8 @@ class Configuration(Block):
 
     @model_validator(mode="after")
     def _mirrored_axes_exist(self) -> "Configuration":
+        if any(axis >= self.dimensions for axis in self.inference.mirror_axes):
+            raise ValueError(f"inference.mirror_axes {list(self.inference.mirror_axes)}: there are only {self.dimensions} axes, counted from 0")
         for name, recipe in self.training.recipes.items():
             if any(axis >= self.dimensions for axis in recipe.augmentation.mirror_axes):
                 raise ValueError(f"training.recipes.{name}.augmentation.mirror_axes: slices have the axes 0 and 1 only")

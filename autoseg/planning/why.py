@@ -99,7 +99,10 @@ def volumes_batch_dice_reason(grid: Grid, fit: Fit, lower: LowResolution | None)
 
 
 def inference_reason(dimensions: int) -> str:
-    return f"Windows overlap by half a patch; each is predicted {2**dimensions} times, mirrored along all axes as in training, and averaged."
+    return (
+        f"Windows overlap by half a patch. After the default recipe each is predicted {2**dimensions} times, mirrored along all axes as in training,"
+        " and averaged; the fast recipe mirrors nothing, so neither does its prediction."
+    )
 
 
 def _part(share: float) -> str:
