@@ -1,6 +1,7 @@
 """A training that was stopped or killed ends with the weights of one that was not; ends, lengthenings and logs add up."""
 
 import csv
+import json
 import math
 import os
 import signal
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from autoseg.errors import AutosegError
@@ -70,6 +72,7 @@ def without_times(rows: list[dict[str, float]]) -> str:
         ({"recipe": "default"}, [3, 4, 1]),
         ({"recipe": "fast", "channels_last": True}, [6]),
         ({"recipe": "fast", "precision": "bfloat16"}, [6]),
+        ({"recipe": "default", "precision": "float16"}, [6]),
     ],
 )
 def test_stopped_and_resumed_equals_undisturbed(
@@ -114,15 +117,27 @@ def test_killed_in_mid_epoch_and_resumed_equals_undisturbed(
     assert without_times(log_of(straight)) == without_times(log_of(killed))
 
 
-def test_a_finished_run_is_left_as_it_is(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("decisions", [{"steps": 6}, {"steps": None, "seconds": 1.5}])
+def test_a_finished_run_is_left_as_it_is(make: SimpleNamespace, setting: Any, tmp_path: Path, decisions: dict[str, Any]) -> None:
     plan = make.plan(patch=(8, 8, 8))
-    for name, decisions in (("steps", {"steps": 6}), ("seconds", {"steps": None, "seconds": 1.5})):
-        folder = setting.decide(tmp_path / name, **decisions)
-        first = setting.train(plan, folder)
-        before, rows = weights_in(folder), log_of(folder)
-        second = setting.train(plan, folder)
-        assert second.steps == first.steps and log_of(folder) == rows
-        assert all(torch.equal(tensor, before[name]) for name, tensor in weights_in(folder).items())
+    folder = setting.decide(tmp_path / "run", **decisions)
+    first = setting.train(plan, folder)
+    before, rows = weights_in(folder), log_of(folder)
+    assert setting.train(plan, folder).steps == first.steps and log_of(folder) == rows
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights_in(folder).items())
+
+
+def test_a_sitting_begins_no_step_that_the_budget_has_no_time_for(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
+    plan = make.plan(patch=(8, 8, 8))
+    folder = setting.decide(tmp_path / "run", steps=None, seconds=1000.0)
+    setting.interrupted(plan, folder, 3)
+    path = folder / checkpoint.FILE
+    with safe_open(path, framework="pt") as file:
+        counters = json.loads(file.metadata()["counters"])
+    save_file(load_file(path), path, metadata={"counters": json.dumps(counters | {"elapsed": 900.0, "step_seconds": 200.0})})
+    outcome = setting.train(plan, folder)
+    assert outcome.steps == 3 and 900 < outcome.seconds < 950
+    assert [(row["epoch"], row["step"]) for row in log_of(folder)] == [(1, 3)]
 
 
 def test_epochs_of_a_run_that_is_lengthened(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
