@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from autoseg.errors import AutosegError
@@ -47,6 +48,30 @@ def atomic(target: Path) -> Iterator[Path]:
     finally:
         with suppress(NotADirectoryError):  # the folder is a file
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Find out before minutes of work that their result could not be written; nothing is made for it that would stay.
+
+    Parameters
+    ----------
+    folder : need not exist yet
+
+    Raises
+    ------
+    AutosegError
+        it, or the folder that it would be made in, is not a folder or cannot be written
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        with TemporaryFile(dir=there):
+            return
+    except OSError as error:
+        where = "" if there == folder else f"{there}: "
+        raise AutosegError(
+            f"Cannot write into {folder}: {where}{error.strerror}. Make it a folder that you may write to, or choose another place: -o for output,"
+            " --workspace for plans and models (its raw_data/ may be a link to this one's)."
+        ) from error
 
 
 def sweep(folder: Path) -> None:

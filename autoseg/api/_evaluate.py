@@ -10,7 +10,7 @@ from autoseg.data.references import find_references
 from autoseg.errors import AutosegError
 from autoseg.evaluation.evaluate import evaluate_folder, labels_from_values
 from autoseg.evaluation.result import Evaluation
-from autoseg.files import read_json, sweep
+from autoseg.files import read_json, require_writable, sweep
 from autoseg.imaging.read import stem_of, suffix_of
 from autoseg.inference.record import RECORD
 from autoseg.planning.plan import read_plan
@@ -62,9 +62,10 @@ def evaluate(
     if labels is None:
         labels = labels_from_values(list(known.values()))
         notify(f"No dataset is known: judging the values {', '.join(map(str, labels.values[1:]))} as they are. Name one with -d.")
-    evaluation = evaluate_folder(predicted, known, labels, scheme=scheme, surface=surface, progress=progress)
     folder = Path(output) if output else _folder_of(Path(predictions))
+    require_writable(folder)
     sweep(folder)
+    evaluation = evaluate_folder(predicted, known, labels, scheme=scheme, surface=surface, progress=progress)
     csv, json = evaluation.write(folder)
     return Evaluated(evaluation, csv, json)
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
@@ -10,7 +9,7 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.folds import make_folds, write_folds
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError
-from autoseg.files import read_json, sweep
+from autoseg.files import read_json, require_writable, sweep
 from autoseg.imaging.image import Spacing3
 from autoseg.planning.fingerprint import fingerprint, write_fingerprint
 from autoseg.planning.plan import DatasetBlock, LabelsBlock, Plan, read_plan, write_plan
@@ -94,7 +93,9 @@ def plan(
     name = place.resolve(dataset)
     path = place.plan(name)
     find_preset(preset)
-    _require_writable(path.parent)
+    require_writable(path.parent)
+    if preprocess:
+        require_writable(place.root / "preprocessed" / name)
     sweep(path.parent)
     report = check_dataset(open_dataset(place.raw(name)), progress=progress)
     report.require_clean()
@@ -134,19 +135,6 @@ def _dataset_block(dataset: Dataset) -> DatasetBlock:
         num_cases=len(dataset.cases),
         file_ending=dataset.file_ending,
     )
-
-
-def _require_writable(folder: Path) -> None:
-    """Find out before minutes of work that their result could not be written; nothing is made for it that would stay."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    try:
-        with TemporaryFile(dir=there):
-            return
-    except OSError as error:
-        raise AutosegError(
-            f"Cannot write into {folder}: {there}: {error.strerror}. Make it a folder that you may write to, or name another workspace with"
-            " --workspace (its raw_data/ may be a link to this one's)."
-        ) from error
 
 
 def _require_same(path: Path, made: Plan) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from autoseg.data.inputs import find_cases
 from autoseg.errors import AutosegError
-from autoseg.files import read_json, sweep
+from autoseg.files import read_json, require_writable, sweep
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import is_trained, load_folds
 from autoseg.inference.predictor import Predictor
@@ -107,6 +107,7 @@ def predict(
     if reason:
         notify(reason)
     cases = find_cases(Path(inputs), plan.dataset.channel_names)
+    require_writable(Path(output))
     predictor = Predictor(models, chosen, step=step, mirror=mirror)
     started = time.monotonic()
     sweep(Path(output))

@@ -14,7 +14,7 @@ from autoseg.data.folds import Folds, make_folds, read_folds, split, write_folds
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError, Interrupted
 from autoseg.evaluation.result import Evaluation
-from autoseg.files import read_json, remove_folder, sweep, write_json
+from autoseg.files import read_json, remove_folder, require_writable, sweep, write_json
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import PLAN, is_trained
 from autoseg.planning.plan import Configuration, Plan, Recipe, read_plan
@@ -118,6 +118,8 @@ def train(
     name = place.resolve(dataset) if dataset else place.current()
     job = _job(place, name, configuration, epochs, budget, device, seed, progress, notify, should_stop)
     folds = [_fold_key(str(fold), job.folds)] if str(fold) != "cv" else list(range(len(job.folds.validation)))
+    require_writable(place.model(name, configuration))
+    require_writable(place.preprocessed(name, configuration))
     _preprocess(job)
     return [_train_fold(job, one, restart) for one in folds]
 
