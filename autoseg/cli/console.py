@@ -43,7 +43,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in right else "left", overflow="fold")
+        table.add_column(column, justify="right" if index in right else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
     console = Console(markup=False, highlight=False)

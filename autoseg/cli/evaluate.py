@@ -57,9 +57,10 @@ def show_means(evaluation: "Evaluation", title: str) -> None:
 
 
 def show_cases(evaluation: "Evaluation") -> None:
-    """A table of every case's Dice and HD95."""
+    """A table of every case's Dice and HD95: of the regions where there are any, else of the classes."""
     table = evaluation.table
-    targets = [target.name for target in evaluation.targets]
+    regions = any(target.region for target in evaluation.targets)
+    targets = [target.name for target in evaluation.targets if target.region == regions]
     dice = table.pivot(index="case", columns="target", values="dice")
     hd95 = table.pivot(index="case", columns="target", values="hd95") if "hd95" in table.columns else None
     rows = []

@@ -58,6 +58,6 @@ def _spacing(text: str | None) -> tuple[float, float, float] | None:
         z, y, x = (float(part) for part in text.replace("x", ",").split(","))
     except ValueError:
         raise AutosegError(f"--spacing {text}: three numbers are needed, millimetres along Z,Y,X, such as 1,1,1.") from None
-    if min(z, y, x) <= 0:
+    if not all(0 < size < float("inf") for size in (z, y, x)):
         raise AutosegError(f"--spacing {text}: millimetres must be above zero.")
     return z, y, x

@@ -16,7 +16,7 @@ from torch import Tensor
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Image, LabelMap, Shape3
 from autoseg.imaging.resample import resample, resampled_argmax
-from autoseg.inference.execution import Execution, choose, inference
+from autoseg.inference.execution import Execution, candidates, choose, inference
 from autoseg.inference.model_folder import Model
 from autoseg.inference.sliding_window import predict_logits
 from autoseg.planning.plan import Configuration
@@ -144,7 +144,7 @@ def _choose_execution(model: Model, patch: Shape3, device: str) -> Execution:
         with inference(network), option.autocast():
             network(option.arrange(window))
 
-    return choose(device, configuration.training.precision, run)
+    return choose(candidates(device, configuration.training.precision), run)
 
 
 def _probabilities(logits_CZYX: Tensor, placement: Placement) -> NDArray[np.float16]:

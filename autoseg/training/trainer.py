@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from autoseg.errors import AutosegError, Interrupted
 from autoseg.files import read_json, write_json
 from autoseg.inference import model_folder
-from autoseg.inference.execution import Execution, choose, inference
+from autoseg.inference.execution import Execution, candidates, choose, inference
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.planning.plan import Plan, Recipe
@@ -36,6 +36,7 @@ RUN = "run.json"
 SMOOTHING = 0.9  # of the pseudo-Dice from epoch to epoch
 CHECKPOINT_SHARE = 0.01  # of the time may go into writing checkpoints
 CHECKPOINT_AT_LEAST = 300.0  # seconds between checkpoints at most
+ROWS, SHORTEST_EPOCH = 20, 5  # of the log of a training by the clock
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Run:
     steps, seconds : the target, one of the two
     seed : of weights, batches and augmentation
     precision, channels_last : how the network runs
+    epoch_steps : steps between two rows of the log: the plan's, fewer in a short budget
     """
 
     recipe: str
@@ -56,6 +58,7 @@ class Run:
     seed: int
     precision: str
     channels_last: bool
+    epoch_steps: int
 
     @property
     def target(self) -> Target:
@@ -146,7 +149,7 @@ class Trainer:
                 self._step(next(batches))
                 counters.step_seconds = time.monotonic() - begun
                 self._report(progress)
-                if counters.epoch_steps == self._rules.iterations_per_epoch:
+                if counters.epoch_steps == self._run.epoch_steps:
                     self._log_epoch(log)
                     counters.epoch_loss, counters.epoch_steps, counters.epoch_start = 0.0, 0, counters.elapsed
                 if should_stop():
@@ -176,7 +179,10 @@ class Trainer:
                 f"One step takes about {seconds:.2f} s ({execution.describe()}): about {steps:,} steps. "
                 f"Recipe '{recipe}' ({'fewer' if few else 'not fewer'} than {self._rules.fast_below_steps:,} steps)."
             )
-            run = Run(recipe, target.steps, target.seconds, seed, execution.precision, execution.channels_last)
+            epoch = self._rules.iterations_per_epoch
+            if target.steps is None:  # a short budget's log should have rows enough to draw
+                epoch = min(epoch, max(SHORTEST_EPOCH, steps // ROWS))
+            run = Run(recipe, target.steps, target.seconds, seed, execution.precision, execution.channels_last, epoch)
         write_json(self._folder / RUN, asdict(run))
         return run
 
@@ -196,7 +202,7 @@ class Trainer:
                 torch.cuda.synchronize()
             seconds[option] = min(seconds.get(option, float("inf")), time.monotonic() - begun)
 
-        execution = choose(self._device, self._rules.precision, run, repetitions=1 if self._device == "cpu" else 3)
+        execution = choose(candidates(self._device, self._rules.precision), run, repetitions=1 if self._device == "cpu" else 3)
         if not seconds:
             run(execution)
         return execution, seconds[execution]
@@ -229,7 +235,7 @@ class Trainer:
             counters.pseudo_dice = mean if counters.pseudo_dice is None else SMOOTHING * counters.pseudo_dice + (1 - SMOOTHING) * mean
         counters.elapsed = self._elapsed()
         row = {
-            "epoch": float(-(-counters.step // self._rules.iterations_per_epoch)),
+            "epoch": float(-(-counters.step // self._run.epoch_steps)),
             "step": float(counters.step),
             "elapsed_s": round(counters.elapsed, 2),
             "epoch_s": round(counters.elapsed - counters.epoch_start, 2),
@@ -245,10 +251,11 @@ class Trainer:
         if self._validation is None:
             return float("nan"), []
         total, counts = 0.0, torch.zeros(3, len(self._plan.dataset.labels.values) - 1, dtype=torch.long)
-        epoch = self._counters.step // self._rules.iterations_per_epoch
+        epoch = self._counters.step // self._run.epoch_steps
+        iterations = max(1, round(self._rules.validation_iterations * self._run.epoch_steps / self._rules.iterations_per_epoch))
         with self._stepper.averaged(), inference(self._network):
-            for index in range(self._rules.validation_iterations):
-                number = epoch * self._rules.validation_iterations + index
+            for index in range(iterations):
+                number = epoch * iterations + index
                 batch = self._validation.assemble(self._validation.load(number), self._device)
                 with self._execution.autocast():
                     logits = self._network(self._execution.arrange(batch.images))
@@ -257,7 +264,7 @@ class Trainer:
                 counts += confusion(stages[0], batch.classes).cpu()
         hits, extra, missed = counts.double()
         dice = 2 * hits / (2 * hits + extra + missed)  # not a number where a class is neither there nor predicted
-        return total / self._rules.validation_iterations, dice.tolist()
+        return total / iterations, dice.tolist()
 
     def _report(self, progress: Progress) -> None:
         counters = self._counters

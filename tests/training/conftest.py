@@ -152,7 +152,7 @@ class Setting:
 
     def decide(self, folder: Path, **decisions: Any) -> Path:
         """Leave a `run.json` as an earlier sitting would have."""
-        run = {"recipe": "fast", "steps": 12, "seconds": None, "seed": 5, "precision": "float32", "channels_last": False}
+        run = {"recipe": "fast", "steps": 12, "seconds": None, "seed": 5, "precision": "float32", "channels_last": False, "epoch_steps": 4}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.json").write_text(json.dumps(run | decisions))
         return folder

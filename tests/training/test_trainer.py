@@ -198,13 +198,22 @@ def test_a_damaged_run_file_is_named(make: SimpleNamespace, setting: Any, tmp_pa
 
 def test_a_budget_ends_in_time_and_annealed(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
     plan = make.plan(patch=(8, 8, 8), iterations_per_epoch=1000)
-    folder = setting.decide(tmp_path / "run", steps=None, seconds=2.0)
+    folder = setting.decide(tmp_path / "run", steps=None, seconds=2.0, epoch_steps=1000)
     begun = time.monotonic()
     outcome = setting.train(plan, folder, Target(seconds=2.0), validate=False)
     assert outcome.steps > 1 and 1.2 < outcome.seconds < 2.3 and time.monotonic() - begun < 3
     (row,) = log_of(folder)
     assert row["epoch"] == 1 and row["step"] == outcome.steps
     assert row["learning_rate"] < 0.25 * 0.003
+
+
+def test_a_short_budget_has_a_log_worth_drawing(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
+    plan = make.plan(patch=(8, 8, 8), iterations_per_epoch=1000, validation_iterations=200)
+    outcome = setting.train(plan, tmp_path / "run", Target(seconds=4.0))
+    assert 5 <= outcome.run.epoch_steps < 1000
+    rows = log_of(tmp_path / "run")
+    assert len(rows) == -(-outcome.steps // outcome.run.epoch_steps) > 2
+    assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
 
 
 def test_time_adds_up_over_sittings(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
