@@ -43,8 +43,8 @@ def evaluate(
 
     Parameters
     ----------
-    predictions : folder of `<case><ending>`
-    references : folder of label files, a dataset in any known layout, or a case's folder
+    predictions : folder of `<case><ending>`, or one such file
+    references : folder of label files, a dataset in any known layout, a case's folder, or one file
     output : folder for `metrics.csv` and `metrics.json`; by default that of the predictions
     dataset : whose class names and regions to use; by default those of the references' or the predictions' own dataset, else what values there are
     scheme : rules for empty structures, "nnunet" or "brats20"
@@ -58,6 +58,8 @@ def evaluate(
     """
     predicted = _segmentations(Path(predictions))
     known = find_references(Path(references))
+    if Path(predictions).is_file() and Path(references).is_file():  # two files are compared whatever they are called
+        predicted = dict(zip(known, predicted.values(), strict=True))
     labels = _labels(Path(predictions), Path(references), dataset, Workspace.find(workspace))
     if labels is None:
         labels = labels_from_values(list(known.values()))

@@ -15,8 +15,8 @@ SHOWN = {"dice": "Dice", "iou": "IoU", "precision": "precision", "sensitivity": 
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Option("--predictions", "-p", help="Folder of segmentations.")],
-    references: Annotated[Path, typer.Option("--references", "-r", help="Folder of label files, or a dataset in any known layout.")],
+    predictions: Annotated[Path, typer.Option("--predictions", "-p", help="Folder of segmentations, or one file.")],
+    references: Annotated[Path, typer.Option("--references", "-r", help="Folder of label files, a dataset in any known layout, or one file.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for metrics.csv and metrics.json. Default: that of -p.")] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="Dataset for names and regions. Default: what references or predictions tell.")

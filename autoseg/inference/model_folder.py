@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autoseg.errors import AutosegError
-from autoseg.files import atomic, read_json, write_json
+from autoseg.files import read_json, write_json
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
-from autoseg.networks.weights import load_weights, weights_of
+from autoseg.networks.weights import load_weights, weights_of, write_tensors
 from autoseg.planning.plan import Configuration, Plan, read_plan, write_plan
 
 PLAN, MODEL, WEIGHTS = "plan.json", "model.json", "weights.safetensors"
@@ -60,8 +60,7 @@ def start_model_folder(folder: Path, plan: Plan, configuration_name: str, fold: 
 
 def save_weights(folder: Path, weights: dict[str, Tensor]) -> None:
     """Write the weights that prediction uses, whole or not at all."""
-    with atomic(folder / WEIGHTS) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
+    write_tensors(folder / WEIGHTS, weights)
 
 
 def is_trained(folder: Path) -> bool:

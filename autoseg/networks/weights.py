@@ -1,9 +1,15 @@
-"""The weights of a network by name, each once: libraries list a shared tensor under every path that leads to it."""
+"""The weights of a network by name, each once: libraries list a shared tensor under every path that leads to it; and tensors to files."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from autoseg.errors import AutosegError
+from autoseg.files import atomic
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
@@ -28,3 +34,19 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}")
     for name, tensor in own.items():
         tensor.copy_(weights[name])
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors of any device as safetensors, whole or not at all.
+
+    Raises
+    ------
+    AutosegError
+        the folder cannot be written, or the disk is full
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as temporary:
+        try:
+            save_file(plain, temporary, metadata=metadata)
+        except SafetensorError as error:  # what the library makes of a full disk
+            raise AutosegError(f"Cannot write {path}: {error}. Free the disk or choose a folder you may write to.") from error

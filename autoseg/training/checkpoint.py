@@ -7,12 +7,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from autoseg.errors import AutosegError
-from autoseg.files import atomic
-from autoseg.networks.weights import load_weights, weights_of
+from autoseg.networks.weights import load_weights, weights_of, write_tensors
 
 FILE = "checkpoint.safetensors"
 
@@ -47,9 +45,7 @@ def save(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer
     tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-    with atomic(folder / FILE) as temporary:
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(plain, temporary, metadata={"counters": json.dumps(asdict(counters))})
+    write_tensors(folder / FILE, tensors, {"counters": json.dumps(asdict(counters))})
 
 
 def sweep(folder: Path) -> None:
