@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
@@ -138,13 +139,19 @@ def _dataset_block(dataset: Dataset) -> DatasetBlock:
 
 
 def _require_same(path: Path, made: Plan) -> None:
-    content = read_json(path)
-    if content == made.model_dump(mode="json", exclude_none=True):
-        return
+    """Refuse to replace a plan whose decisions are others; the reasons may be worded anew."""
     old = read_plan(path)
-    changed = [name for name in made.configurations if old.configurations.get(name) != made.configurations[name]]
-    differs = ", ".join([*changed, *(name for name in old.configurations if name not in made.configurations)]) or "settings beside the configurations"
+    before, after = _decisions(old), _decisions(made)
+    if before == after:
+        return
+    names = {*before["configurations"], *after["configurations"]}
+    changed = sorted(name for name in names if before["configurations"].get(name) != after["configurations"].get(name))
     raise AutosegError(
-        f"{path} is there and differs from what would be planned now (in {differs}; its preset is '{old.preset}')."
+        f"{path} is there and differs from what would be planned now (in {', '.join(changed) or 'its settings'}; its preset is '{old.preset}')."
         " Train with it as it is, or replace it with --force."
     )
+
+
+def _decisions(plan: Plan) -> dict[str, Any]:
+    content: dict[str, Any] = plan.model_dump(mode="json", exclude={"why": True, "configurations": {"__all__": {"why"}}})
+    return content
