@@ -10,7 +10,7 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.folds import make_folds, write_folds
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError
-from autoseg.files import read_json, require_writable, sweep
+from autoseg.files import require_writable, sweep
 from autoseg.imaging.image import Spacing3
 from autoseg.planning.fingerprint import fingerprint, write_fingerprint
 from autoseg.planning.plan import DatasetBlock, LabelsBlock, Plan, read_plan, write_plan
