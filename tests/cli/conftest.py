@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,7 @@ class Shell:
             "run": [str(argument) for argument in arguments], "cwd": str(cwd), "env": env or {}, "file_size": file_size,
             "out": str(output.with_suffix(".out")), "err": str(output.with_suffix(".err")),
         }  # fmt: skip
+        output.with_suffix(".err").touch()
         return Running(self.ask(request)["pid"], self, output)
 
     def run(self, *arguments: object, cwd: Path, env: dict[str, str] | None = None, file_size: int = 0) -> Done:
@@ -119,8 +121,9 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file with its size and time, every folder."""
     found = {}
     for path in folder.rglob("*"):
-        state = path.lstat()
-        found[str(path.relative_to(folder))] = (0, 0) if path.is_dir() else (state.st_size, state.st_mtime_ns)
+        with suppress(FileNotFoundError):  # a command that runs renames its temporary files
+            state = path.lstat()
+            found[str(path.relative_to(folder))] = (0, 0) if path.is_dir() else (state.st_size, state.st_mtime_ns)
     return found
 
 
