@@ -1,0 +1,84 @@
+"""Memory format and norm on this machine: one training step and one prediction of a planned network, each way, in one run.
+
+    python benchmarks/execution.py plans/Dataset004_Hippocampus.json
+
+"library" is the same network with PyTorch's own instance norm, which copies a channels-last tensor on a CPU before and after every norm.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from autoseg.inference.execution import Execution, candidates, inference, pick_device
+from autoseg.networks import build
+from autoseg.networks.unet import set_deep_supervision
+from autoseg.planning.plan import Configuration, Plan, read_plan
+from autoseg.training.losses import deep_dice_ce
+
+REPETITIONS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--configuration", default="3d_fullres")
+    arguments = parser.parse_args()
+    plan = read_plan(arguments.plan)
+    configuration = plan.configuration(arguments.configuration)
+    device = pick_device("auto")
+    precisions = sorted({option.precision for option in candidates(device, "auto")})
+    ways = [(Execution(device, precision, last), own) for precision in precisions for last in (False, True) for own in (False, True)]
+    times = {way: seconds(plan, configuration, *way) for way in ways}
+    base_step, base_window = times[ways[0]]
+    print(
+        f"{plan.dataset.name} {arguments.configuration}, patch {configuration.patch_size}, batch {configuration.batch_size}, PyTorch {torch.__version__}"
+    )
+    print("| how | norm | training step s | times faster | window s | times faster |\n|---|---|---|---|---|---|")
+    for (option, own), (step, window) in times.items():
+        norm = "own" if own else "library"
+        print(f"| {option.describe()} | {norm} | {step:.3f} | {base_step / step:.2f} | {window:.3f} | {base_window / window:.2f} |")
+
+
+def seconds(plan: Plan, configuration: Configuration, option: Execution, own: bool) -> tuple[float, float]:
+    """The fastest of a few training steps, and of a few predictions of one window."""
+    channels, classes = len(plan.dataset.channel_names), len(plan.dataset.labels.values)
+    network = build(configuration, in_channels=channels, num_classes=classes)
+    if not own:
+        for module in network.modules():
+            if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d):
+                module.__class__ = nn.InstanceNorm2d if configuration.dimensions == 2 else nn.InstanceNorm3d
+    network = option.place(network, configuration.dimensions)
+    images = option.arrange(torch.randn(configuration.batch_size, channels, *configuration.patch_size))
+    labels = torch.randint(classes, (configuration.batch_size, *configuration.patch_size), device=option.device)
+
+    def step() -> None:
+        with option.autocast():
+            logits = network(images)
+        deep_dice_ce(logits, labels, batch_dice=True).backward()  # type: ignore[no-untyped-call]
+
+    def window() -> None:
+        with inference(network), option.autocast():
+            network(images[:1])
+
+    step_seconds = fastest(step, option)
+    set_deep_supervision(network, False)
+    return step_seconds, fastest(window, option)
+
+
+def fastest(work: Callable[[], None], option: Execution) -> float:
+    times = []
+    for _ in range(REPETITIONS + 1):
+        begun = time.perf_counter()
+        work()
+        if option.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begun)
+    return min(times[1:])
+
+
+if __name__ == "__main__":
+    main()
