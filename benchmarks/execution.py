@@ -34,9 +34,7 @@ def main() -> None:
     ways = [(Execution(device, precision, last), own) for precision in precisions for last in (False, True) for own in (False, True)]
     times = {way: seconds(plan, configuration, *way) for way in ways}
     base_step, base_window = times[ways[0]]
-    print(
-        f"{plan.dataset.name} {arguments.configuration}, patch {configuration.patch_size}, batch {configuration.batch_size}, PyTorch {torch.__version__}"
-    )
+    print(f"{plan.dataset.name}, patch {configuration.patch_size}, batch {configuration.batch_size}, {device}")
     print("| how | norm | training step s | times faster | window s | times faster |\n|---|---|---|---|---|---|")
     for (option, own), (step, window) in times.items():
         norm = "own" if own else "library"

@@ -18,7 +18,6 @@ from autoseg.progress import Progress, silent
 DATASET = "DatasetPhantom20"
 SEED = 20
 TRAINING_CASES, UNSEEN_CASES = 24, 6
-MEMORY_GB = 0.1  # patches small enough for hundreds of steps in the demo's minute and a half
 COMPLETE = ".complete"
 
 
@@ -56,7 +55,7 @@ def demo(
     _phantoms(raw, TRAINING_CASES, 1)
     _phantoms(unseen, UNSEEN_CASES, TRAINING_CASES + 1)
     notify("2/5 autoseg plan: check, fingerprint, decisions, preprocessing")
-    plan(DATASET, workspace=root, preset="cpu", gpu_memory_gb=MEMORY_GB, progress=progress)
+    plan(DATASET, workspace=root, preset="cpu", progress=progress)
     notify(f"3/5 autoseg train 3d_fullres 0 --budget {budget}")
     train("3d_fullres", 0, dataset=DATASET, workspace=root, budget=budget, device=device, progress=progress, notify=notify, should_stop=should_stop)
     notify(f"4/5 autoseg predict: {UNSEEN_CASES} cases that the network has not seen")
