@@ -60,7 +60,7 @@ def draw_progress(log: Path, target: Path) -> None:
 
 
 def moving_average(values: NDArray[np.float64], smoothing: float = SMOOTHING) -> NDArray[np.float64]:
-    """Exponential moving average that starts at the first value.
+    """Exponential moving average that begins as the plain mean: a short run must not look worse than it is.
 
     Parameters
     ----------
@@ -69,11 +69,12 @@ def moving_average(values: NDArray[np.float64], smoothing: float = SMOOTHING) ->
 
     Returns
     -------
-    (n,), with result[i] = smoothing * result[i - 1] + (1 - smoothing) * values[i]
+    (n,), with result[i] = (1 - w) * result[i - 1] + w * values[i], w = max(1 - smoothing, 1 / (i + 1))
     """
     result = values.copy()
     for i in range(1, len(result)):
-        result[i] = smoothing * result[i - 1] + (1 - smoothing) * values[i]
+        weight = max(1 - smoothing, 1 / (i + 1))
+        result[i] = (1 - weight) * result[i - 1] + weight * values[i]
     return result
 
 

@@ -232,7 +232,8 @@ class Trainer:
         loss, dice = self._validate()
         mean = sum(value for value in dice if value == value) / max(1, sum(value == value for value in dice)) if dice else float("nan")
         if mean == mean:
-            counters.pseudo_dice = mean if counters.pseudo_dice is None else SMOOTHING * counters.pseudo_dice + (1 - SMOOTHING) * mean
+            share = max(1 - SMOOTHING, self._run.epoch_steps / counters.step)  # at first the plain mean: a short run must not look worse than it is
+            counters.pseudo_dice = mean if counters.pseudo_dice is None else counters.pseudo_dice + min(share, 1.0) * (mean - counters.pseudo_dice)
         counters.elapsed = self._elapsed()
         row = {
             "epoch": float(-(-counters.step // self._run.epoch_steps)),

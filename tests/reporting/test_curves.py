@@ -107,7 +107,9 @@ def test_unusable_logs(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_moving_average() -> None:
-    np.testing.assert_allclose(moving_average(np.array([1.0, 0.0, 1.0]), 0.9), [1.0, 0.9, 0.91])
+    np.testing.assert_allclose(moving_average(np.array([1.0, 0.0, 1.0]), 0.9), [1.0, 0.5, 2 / 3])
+    np.testing.assert_allclose(moving_average(np.array([1.0, 0.0, 1.0]), 0.5), [1.0, 0.5, 0.75])
+    np.testing.assert_allclose(moving_average(np.array([0.5] * 20 + [1.0]), 0.9)[-1], 0.55)
     assert moving_average(np.zeros(0)).shape == (0,)
 
 
