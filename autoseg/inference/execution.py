@@ -22,6 +22,7 @@ from autoseg.errors import AutosegError
 
 WORTHWHILE = 0.95
 MMAP_THRESHOLD, TRIM_THRESHOLD, LARGEST_INT = -3, -1, 2**31 - 1  # glibc's mallopt(3)
+OLD_LARGEST_THRESHOLD = 4 * 2**20 * ctypes.sizeof(ctypes.c_long)  # older glibc refuses more, and would stay at 128 KiB
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,25 @@ def keep_freed_memory() -> None:
         return
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
-        for parameter in (MMAP_THRESHOLD, TRIM_THRESHOLD):
-            libc.mallopt(parameter, LARGEST_INT)
+        libc.mallopt(TRIM_THRESHOLD, LARGEST_INT)
+        if not libc.mallopt(MMAP_THRESHOLD, LARGEST_INT):
+            libc.mallopt(MMAP_THRESHOLD, OLD_LARGEST_THRESHOLD)
+
+
+@contextmanager
+def enough_memory(device: str, mend: str) -> Iterator[None]:
+    """Say in words that a device's memory is full; `mend` is what to do.
+
+    Raises
+    ------
+    AutosegError
+        what runs within does not fit the memory of `device`
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).split(". ")[0]
+        raise AutosegError(f"The memory of {device} is full ({reason}). {mend}") from error
 
 
 def choose(options: Sequence[Execution], run: Callable[[Execution], None], *, repetitions: int = 2) -> Execution:

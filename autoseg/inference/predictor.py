@@ -5,7 +5,8 @@
 - How the networks run (precision, memory format) is timed once, before the first case.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,13 @@ from torch import Tensor
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Image, LabelMap, Shape3
 from autoseg.imaging.resample import resample, resampled_argmax
-from autoseg.inference.execution import Execution, candidates, choose, inference
+from autoseg.inference.execution import Execution, candidates, choose, enough_memory, inference
 from autoseg.inference.model_folder import Model
-from autoseg.inference.sliding_window import predict_logits
+from autoseg.inference.sliding_window import predict_logits, windows
 from autoseg.planning.plan import Configuration
 from autoseg.preprocessing.case import Placement, ReadyCase, logits_to_scan_shape, prepare
+
+TOO_LARGE = "Close other programs that use it, or predict with --device cpu."
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,9 @@ class Predictor:
         learned = set.intersection(*(set(model.mirror_axes) for model in models)) if mirror else set()
         self._mirror_axes = tuple(axis + 3 - dimensions for axis in sorted(learned))
         self._sigma = settings.gaussian_sigma
-        self.execution = _choose_execution(models[0], self.patch, device)
-        self._networks = [self.execution.place(model.network, dimensions) for model in models]
+        with enough_memory(device, TOO_LARGE):
+            self.execution = _choose_execution(models[0], self.patch, device)
+            self._networks = [self.execution.place(model.network, dimensions) for model in models]
 
     @property
     def patch(self) -> Shape3:
@@ -92,9 +96,9 @@ class Predictor:
         Raises
         ------
         AutosegError
-            the networks' output is not a number
+            the networks' output is not a number, or the device's memory is full
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), enough_memory(self.execution.device, TOO_LARGE):
             logits = self._logits(ready, progress)
             shape, nearest = logits_to_scan_shape(ready.placement, self.configuration)
             order = self.configuration.resampling.logits_order
@@ -104,6 +108,22 @@ class Predictor:
             soft = _probabilities(logits, ready.placement) if probabilities else None
         values = self.plan.labels.to_values(ready.placement.restore(classes))
         return Prediction(LabelMap(values, ready.placement.geometry), soft)
+
+    def expected_seconds(self, shapes: Iterable[Shape3]) -> float:
+        """How long the networks will take for ready scans of these shapes (Z, Y, X), told from the time of one window."""
+        image = torch.zeros(len(self.plan.dataset.channel_names), *self.patch, device=self.execution.device)
+        count = sum(len(windows(self._padded(shape), self.patch, self.step)) for shape in shapes)
+        seconds = 0.0
+        with inference(self._networks[0]), enough_memory(self.execution.device, TOO_LARGE):
+            for _ in range(2):  # the first warms up
+                begun = time.monotonic()
+                predict_logits(self._networks[0], image, self.patch, len(self.plan.dataset.labels.values), self.execution).sum().item()
+                seconds = time.monotonic() - begun
+        return seconds * count * len(self._networks) * 2.0 ** len(self._mirror_axes)
+
+    def _padded(self, shape: Shape3) -> Shape3:
+        z, y, x = (max(length, size) for length, size in zip(shape, self.patch, strict=True))
+        return z, y, x
 
     def _logits(self, ready: ReadyCase, progress: Callable[[int, int], None]) -> Tensor:
         image = torch.from_numpy(ready.image).to(self.execution.device)

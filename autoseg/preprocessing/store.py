@@ -134,6 +134,17 @@ class CaseStore:
                 self._bytes -= oldest.image.nbytes + oldest.classes.nbytes
         return decoded
 
+    def shape(self, name: str) -> Shape3:
+        """Voxels of a ready case along Z, Y, X, without decoding it.
+
+        Raises
+        ------
+        AutosegError
+            its file is missing or damaged
+        """
+        z, y, x = _ArrayOnDisk(self._files(name)[1]).shape
+        return z, y, x
+
     def _read(self, name: str) -> StoredCase:
         image, classes, foreground, _ = self._files(name)
         try:

@@ -1,5 +1,8 @@
 """How arithmetic is chosen: by the clock, but not for a trifle; and which device a word means."""
 
+import ctypes
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -8,7 +11,7 @@ import torch
 from torch import nn
 
 from autoseg.errors import AutosegError
-from autoseg.inference.execution import Execution, candidates, choose, cpu_has_bfloat16, inference, keep_freed_memory, pick_device
+from autoseg.inference.execution import Execution, candidates, choose, cpu_has_bfloat16, enough_memory, inference, keep_freed_memory, pick_device
 
 FORMATS = [Execution("cpu"), Execution("cpu", channels_last=True)]
 
@@ -112,3 +115,22 @@ def test_inference_puts_the_mode_back(training: bool) -> None:
         assert not network.training and not network(torch.ones(1, 2)).requires_grad
         raise KeyError
     assert network.training is training and torch.ones(1, requires_grad=True).requires_grad
+
+
+def test_a_full_memory_is_said_with_its_mend() -> None:
+    said = r"^The memory of cuda:1 is full \(Tried to allocate 2\.00 GiB\)\. Use less\.$"
+    with pytest.raises(AutosegError, match=said), enough_memory("cuda:1", "Use less."):
+        raise torch.OutOfMemoryError("Tried to allocate 2.00 GiB. GPU 1 has a total capacity of ...")
+    with pytest.raises(RuntimeError, match="shape"), enough_memory("cuda", "Use less."):
+        raise RuntimeError("shape '[3]' is invalid")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+def test_glibc_of_any_age_takes_one_of_the_thresholds() -> None:
+    """In a process of its own: what is set here stays."""
+    script = (
+        "import ctypes; from autoseg.inference import execution as e; libc = ctypes.CDLL(None);"
+        " print(libc.mallopt(e.TRIM_THRESHOLD, e.LARGEST_INT), libc.mallopt(e.MMAP_THRESHOLD, e.OLD_LARGEST_THRESHOLD), e.OLD_LARGEST_THRESHOLD)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1", str(32 * 2**20 if sys.maxsize > 2**32 else 16 * 2**20)]

@@ -1,6 +1,7 @@
 """The predictor: exact where the network is, folds averaged as by hand, probabilities that belong to the labels."""
 
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -111,10 +112,11 @@ class Counts(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls = 0
+        self.calls, self.pause = 0, 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
+        time.sleep(self.pause)
         return torch.cat([x.roll(1, -1), x], 1)
 
 
@@ -145,6 +147,15 @@ def test_steps_and_flips(options: dict[str, Any], inference: dict[str, Any], cal
     windows = told[-1][1]
     assert told == [(done, windows) for done in range(1, windows + 1)]
     assert calls % windows == 0
+
+
+def test_expected_seconds_follow_windows_and_flips(small_plan: Plans) -> None:
+    """A network that takes a hundredth of a second: 2 x 3 x 3 windows of the large scan, one of the small, each flipped four ways."""
+    predictor, network = counting(small_plan(channels=("t1",), values=(0, 1), learned_mirroring=(0, 1)))
+    network.pause = 0.01
+    expected = predictor.expected_seconds([(17, 32, 30), (4, 5, 6)])
+    assert network.calls == 2
+    assert 0.01 * (2 * 3 * 3 + 1) * 4 <= expected < 5 * 0.01 * (2 * 3 * 3 + 1) * 4
 
 
 def test_only_flips_that_training_showed(small_plan: Plans) -> None:

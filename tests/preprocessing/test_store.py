@@ -38,7 +38,7 @@ def test_round_trip(store: CaseStore, make_case: Callable[..., Case]) -> None:
     store.put(case, content)
     assert store.has(case)
     found = store.get("a.b")
-    assert found.shape == (12, 70, 33)
+    assert found.shape == store.shape("a.b") == (12, 70, 33)
     np.testing.assert_array_equal(found.image, content.image)
     np.testing.assert_array_equal(found.classes, content.classes)
     assert found.classes.dtype == np.int8
