@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoseg.data.inputs import find_cases
+from autoseg.data.inputs import find_all_cases
 from autoseg.errors import AutosegError
 from autoseg.files import read_json, require_writable, sweep
 from autoseg.inference.execution import pick_device
@@ -52,7 +52,7 @@ class Predicted:
 
 
 def predict(
-    inputs: Path | str,
+    inputs: Path | str | Sequence[Path | str],
     output: Path | str,
     *,
     dataset: str | None = None,
@@ -73,7 +73,8 @@ def predict(
 
     Parameters
     ----------
-    inputs : a folder in any known layout, a folder of files, a case's folder, or one file; channels are matched by name where they are named
+    inputs : a folder in any known layout, a folder of files, a case's folder, or one file, or several of these; channels are matched by name
+        where they are named
     output : folder for `<case><file ending>`, made if it is missing
     dataset : whose model; by default the one last planned
     configuration : by default the trained one with the best validation Dice
@@ -92,6 +93,7 @@ def predict(
         there is no trained model, two ways to name it are mixed, no case was found, a channel is missing or a file is damaged (names case
         and file)
     """
+    sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(one) for one in inputs]
     if model and (dataset or configuration):
         raise AutosegError(f"Give the model folder {model}, or a dataset and a configuration, not both: the folder says what it was trained for.")
     folders, reason = (_folders(Path(model)), None) if model else _trained_folders(Workspace.find(workspace), dataset, configuration)
@@ -101,12 +103,11 @@ def predict(
     models = load_folds(folders)
     plan = models[0].plan
     used = tuple(folder.name.removeprefix("fold_") for folder in folders)
-    announce(
-        {"dataset": plan.dataset.name, "configuration": models[0].configuration_name, "fold": " + ".join(used), "device": chosen, "input": inputs}
-    )  # fmt: skip
+    understood: dict[str, object] = {"dataset": plan.dataset.name, "configuration": models[0].configuration_name, "fold": " + ".join(used)}
+    announce(understood | {"device": chosen, "input": ", ".join(map(str, sources))})
     if reason:
         notify(reason)
-    cases = find_cases(Path(inputs), plan.dataset.channel_names)
+    cases = find_all_cases(sources, plan.dataset.channel_names)
     require_writable(Path(output))
     predictor = Predictor(models, chosen, step=step, mirror=mirror)
     started = time.monotonic()

@@ -9,7 +9,7 @@ from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, du
 
 
 def predict(
-    inputs: Annotated[Path, typer.Option("--input", "-i", help="A folder in any known layout, a case's folder, or one file.")],
+    inputs: Annotated[list[Path], typer.Option("--input", "-i", help="A folder in any known layout, a case's folder, or a file; may be repeated.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the segmentations.")],
     dataset: DatasetOption = None,
     configuration: Annotated[str | None, typer.Option("--configuration", "-c", help="Default: the best one that is trained.")] = None,
@@ -22,13 +22,14 @@ def predict(
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     workspace: WorkspaceOption = None,
+    more: Annotated[list[Path] | None, typer.Argument(help="Further inputs: what a shell makes of -i cases/*", show_default=False)] = None,
 ) -> None:
     """Segment scans. Cases that are finished are passed over."""
     from autoseg import api
 
     with showing_progress() as progress:
         predicted = api.predict(
-            inputs, output, dataset=dataset, configuration=configuration, folds=folds, model=model, step=step, mirror=mirror,
+            [*inputs, *(more or [])], output, dataset=dataset, configuration=configuration, folds=folds, model=model, step=step, mirror=mirror,
             probabilities=probabilities, overwrite=overwrite, device=device, workspace=workspace, progress=progress,
             notify=note, announce=lambda understood: headline("predict", **understood),
         )  # fmt: skip

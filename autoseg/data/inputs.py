@@ -53,6 +53,33 @@ def find_cases(source: Path, channel_names: Sequence[str], *, layout: str | None
     return _READERS[layout or _recognise(source, names)](source, names)
 
 
+def find_all_cases(sources: Sequence[Path], channel_names: Sequence[str]) -> list[Case]:
+    """The cases in several folders and files, such as a shell makes of `cases/*`; files that are named one by one are grouped into cases.
+
+    Returns
+    -------
+    cases sorted by name, as `find_cases` gives them
+
+    Raises
+    ------
+    AutosegError
+        as `find_cases`; or two sources hold cases of one name
+    """
+    files = [source for source in sources if source.is_file() and suffix_of(source)]
+    if len(files) < 2:
+        found = [(source, find_cases(source, channel_names)) for source in sources]
+    else:
+        found = [(source, find_cases(source, channel_names)) for source in sources if source not in files]
+        found.append((files[0].parent, group_files(files, tuple(channel_names))))
+    origin: dict[str, Path] = {}
+    for source, cases in found:
+        for case in cases:
+            if case.name in origin:
+                raise AutosegError(f"Two cases are called {case.name}: in {origin[case.name]} and in {source}. Predict them into two folders.")
+            origin[case.name] = source
+    return sorted((case for _, cases in found for case in cases), key=lambda case: case.name)
+
+
 def _recognise(source: Path, names: Names) -> str:
     if decathlon.recognises(source):
         return "decathlon"

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from autoseg.data.dataset import Case
-from autoseg.data.inputs import find_cases
+from autoseg.data.inputs import find_all_cases, find_cases
 from autoseg.errors import AutosegError
 from autoseg.imaging.read import read_image
 
@@ -293,3 +293,17 @@ def test_real_folders() -> None:
     assert len(find_cases(data / "brats_as_downloaded", BRATS)) == 9
     (case,) = find_cases(data / "brats_as_downloaded" / "BraTS2021_01476", BRATS)
     assert case.name == "BraTS2021_01476"
+
+
+def test_several_sources_are_one_set_of_cases(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name in ("x", "y") if folder == "a" else ("z",):
+            (tmp_path / folder / f"{folder}{name}_0000.nii.gz").touch()
+            (tmp_path / folder / f"{folder}{name}_0001.nii.gz").touch()
+    folders = find_all_cases([tmp_path / "b", tmp_path / "a"], ["one", "two"])
+    assert [case.name for case in folders] == ["ax", "ay", "bz"]
+    files = find_all_cases(sorted(tmp_path.glob("*/*.nii.gz")), ["one", "two"])
+    assert [(case.name, case.channels) for case in files] == [(case.name, case.channels) for case in folders]
+    with pytest.raises(AutosegError, match="Two cases are called ax"):
+        find_all_cases([tmp_path / "a", tmp_path / "a"], ["one", "two"])
