@@ -1,7 +1,8 @@
 """`train`: one fold, all folds in turn, or every case; then the validation at full resolution."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,19 +16,21 @@ from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError, Interrupted
 from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, remove_folder, require_writable, sweep, write_json
-from autoseg.inference.execution import pick_device
-from autoseg.inference.model_folder import PLAN, is_trained
+from autoseg.inference.execution import enough_memory, pick_device
+from autoseg.inference.model_folder import PLAN
 from autoseg.planning.plan import Configuration, Plan, Recipe, read_plan
 from autoseg.preprocessing.dataset import preprocess
 from autoseg.preprocessing.store import CaseStore
 from autoseg.progress import Progress, silent
 from autoseg.reporting.curves import draw_progress
 from autoseg.training.batches import PatchSource
+from autoseg.training.run import has_ended, read_run
 from autoseg.training.schedule import Target, parse_budget
-from autoseg.training.trainer import Trainer, read_run
+from autoseg.training.trainer import Trainer
 from autoseg.workspace import Workspace
 
 CASES = "cases.json"
+TOO_LARGE = "Plan for less memory (autoseg plan DATASET --gpu-memory GB --force), close other programs that use it, or train with --device cpu."
 VALIDATION_SEED = 7_919  # added to the seed, so that validation patches are drawn apart from training patches
 
 
@@ -189,15 +192,25 @@ def _train_fold(job: _Job, key: int | Literal["all"], restart: bool) -> Trained:
     training, validation = split(job.folds, key, [case.name for case in job.cases])
     fold = str(key)
     folder = job.place.fold(job.plan.dataset.name, job.name, fold)
+    with _locked(folder):
+        return _train_locked(job, fold, folder, training, validation, restart)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Nobody else trains into the folder within."""
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with lock.acquire(timeout=0):
-            return _train_locked(job, fold, folder, training, validation, restart)
+        lock.acquire(timeout=0)
     except Timeout:
         raise AutosegError(f"Another autoseg is training into {folder} right now. Wait for it, or stop it.") from None
     except OSError as error:
         raise AutosegError(f"Cannot write into {folder}: {error.strerror or error}. Make it writable or free the disk.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fold_key(fold: str, folds: Folds) -> int | Literal["all"]:
@@ -217,21 +230,24 @@ def _train_locked(job: _Job, fold: str, folder: Path, training: list[str], valid
     _require_same_plan(job, folder)
     _require_same_cases(folder, training, validation)
     _notice_state(job, folder, len(training), len(validation))
-    store = _store(job)
+    store, run = _store(job), read_run(folder)
+    seed = run.seed if run else job.seed
 
     def source(recipe: Recipe, seed: int) -> PatchSource:
         return PatchSource(store, training, job.configuration, recipe.augmentation, seed)
 
-    trainer = Trainer(
-        job.plan, job.name, fold, folder,
-        training=source,
-        validation=PatchSource(store, validation, job.configuration, None, job.seed + VALIDATION_SEED) if validation else None,
-        device=job.device, target=job.target, seed=job.seed, draw=draw_progress, notify=job.notify,
-    )  # fmt: skip
-    outcome = trainer.train(progress=job.progress, should_stop=job.should_stop)
-    del trainer
+    with enough_memory(job.device, TOO_LARGE):
+        trainer = Trainer(
+            job.plan, job.name, fold, folder,
+            training=source,
+            validation=PatchSource(store, validation, job.configuration, None, seed + VALIDATION_SEED) if validation else None,
+            device=job.device, target=job.target, seed=seed, draw=draw_progress, notify=job.notify,
+        )  # fmt: skip
+        outcome = trainer.train(progress=job.progress, should_stop=job.should_stop)
+        del trainer
     held_out = [case for case in job.cases if case.name in set(validation)]
-    evaluation = validate(folder, held_out, job.device, progress=_stopping(job), notify=job.notify) if held_out else None
+    shapes = {case.name: store.shape(case.name) for case in held_out}
+    evaluation = validate(folder, held_out, job.device, shapes=shapes, progress=_stopping(job), notify=job.notify) if held_out else None
     return Trained(folder, fold, outcome.steps, outcome.seconds, outcome.run.recipe, evaluation)
 
 
@@ -239,9 +255,15 @@ def _require_same_plan(job: _Job, folder: Path) -> None:
     """A run goes on with the plan it began with; what only prediction reads may change."""
     if not (folder / PLAN).is_file() or read_run(folder) is None:
         return
-    before = read_plan(folder / PLAN).configuration(job.name)
+    before = read_plan(folder / PLAN)
     ignored = {"why", "inference"}
-    if before.model_dump(exclude=ignored) != job.configuration.model_dump(exclude=ignored):
+    same = [
+        before.configuration(job.name).model_dump(exclude=ignored) == job.configuration.model_dump(exclude=ignored),
+        before.transpose_forward == job.plan.transpose_forward,
+        before.dataset.labels == job.plan.dataset.labels,
+        before.dataset.channel_names == job.plan.dataset.channel_names,
+    ]
+    if not all(same):
         raise AutosegError(
             f"The plan's '{job.name}' changed since the run in {folder} began. Put {job.place.plan(job.plan.dataset.name)} back as it was"
             f" (a copy is {folder / PLAN}), or start anew with --restart."
@@ -265,7 +287,10 @@ def _notice_state(job: _Job, folder: Path, training: int, validation: int) -> No
     run = read_run(folder)
     if run is None:
         job.notify(f"{training} cases to train on, {validation} to validate on.")
-    elif is_trained(folder) and (job.target is None or job.target == run.target):
-        job.notify(f"{folder} is trained already; only what is missing is done. Start anew with --restart.")
-    else:
+        return
+    if not has_ended(folder, job.target or run.target):
         job.notify(f"An unfinished run is taken up in {folder}.")
+    else:
+        job.notify(f"{folder} is trained already; only what is missing is done. Start anew with --restart.")
+    if run.seed != job.seed:
+        job.notify(f"It keeps the seed that it began with, {run.seed}.")

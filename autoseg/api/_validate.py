@@ -7,12 +7,13 @@ from autoseg.data.dataset import Case, Labels
 from autoseg.evaluation.evaluate import evaluate_folder
 from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, remove_folder
+from autoseg.imaging.image import Shape3
 from autoseg.imaging.read import read_image, read_labels
 from autoseg.inference.model_folder import load_model
 from autoseg.inference.predictor import Predictor
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import Source, predict_cases, record_of
-from autoseg.progress import Progress, silent
+from autoseg.progress import Progress, duration, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
 
@@ -24,12 +25,26 @@ def validate(
     cases: list[Case],
     device: str,
     *,
+    shapes: Mapping[str, Shape3],
     progress: Progress = silent,
     notify: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
     """Predict and judge cases with the model in `folder`.
 
     Writes `validation/` (predictions), `metrics.csv`, `metrics.json`, `validation.png` (cases) and `scores.png` into it.
+
+    Parameters
+    ----------
+    folder : of a trained fold
+    cases : with labels, at least one
+    device : as `pick_device` gives it
+    shapes : case -> voxels along Z, Y, X once it is ready, to say how long it will take
+    progress, notify : told how far it is, and how long it will take
+
+    Raises
+    ------
+    AutosegError
+        a case cannot be read, predicted or judged (names it); what was finished before stays
     """
     model = load_model(folder)
     predictor = Predictor([model], device)
@@ -37,7 +52,10 @@ def validate(
     output = folder / "validation"
     if (output / RECORD).is_file() and read_json(output / RECORD) != record_of(source):
         remove_folder(output)  # of weights that are no more
-    notify(f"Validation of {len(cases)} cases at full resolution ({predictor.execution.describe()}).")
+    ahead = [case.name for case in cases if not (output / f"{case.name}{model.plan.dataset.file_ending}").is_file()]
+    seconds = predictor.expected_seconds(shapes[name] for name in ahead)
+    there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
+    notify(f"Validation of {len(cases)} cases at full resolution{there} ({predictor.execution.describe()}): about {duration(max(1.0, seconds))}.")
     outcome = predict_cases(predictor, cases, output, source, progress=progress, stage="validate")
     references = {case.name: case.label for case in cases if case.label}
     evaluation = evaluate_folder(outcome.files, references, model.plan.labels, progress=progress)

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from autoseg.errors import Interrupted
-from autoseg.progress import Progress
+from autoseg.progress import Progress, duration
 
 WorkspaceOption = Annotated[
     Path | None,
@@ -107,14 +107,6 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def duration(seconds: float) -> str:
-    """A time in the units that people say it in."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h"
 
 
 class _Lines:

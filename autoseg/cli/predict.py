@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, duration, headline, note, showing_progress
+from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, showing_progress
+from autoseg.progress import duration
 
 
 def predict(

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, duration, headline, note, showing_progress, stoppable
+from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, showing_progress, stoppable
 from autoseg.cli.evaluate import show_means
+from autoseg.progress import duration
 
 
 def train(

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from autoseg.errors import AutosegError
+from autoseg.progress import duration
 from autoseg.reporting import canvas
 
 CLASS_PREFIX = "dice_"
@@ -104,17 +105,10 @@ def _summary(columns: Columns) -> str:
     epochs, elapsed, dice = (_known(columns, name)[1] for name in ("epoch", "elapsed_s", "pseudo_dice"))
     parts = [f"Epoch {epochs[-1]:.0f}"] if len(epochs) else ["Training"]
     if len(elapsed):
-        parts.append(_duration(elapsed[-1]))
+        parts.append(duration(elapsed[-1]))
     if len(dice):
         parts.append(f"mean pseudo-Dice {dice[-1]:.3f}, best {dice.max():.3f}")
     return "  ·  ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _draw_loss(axes: Axes, columns: Columns) -> None:

@@ -54,6 +54,24 @@ def sweep(folder: Path) -> None:
         leftover.unlink()
 
 
+def read_counters(folder: Path) -> Counters | None:
+    """Where a training stood at its last checkpoint, without reading tensors; None where there is none.
+
+    Raises
+    ------
+    AutosegError
+        the file is damaged
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _counters(file.metadata())
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise AutosegError(f"{path} is damaged: {error}. Start anew with --restart.") from error
+
+
 def load(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> Counters | None:
     """Take up a checkpoint; None where there is none.
 
@@ -67,7 +85,7 @@ def load(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            counters = _counters(json.loads((file.metadata() or {})["counters"]))
+            counters = _counters(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         load_weights(network, _part(tensors, "network."))
         averaged = _part(tensors, "average.")
@@ -99,5 +117,6 @@ def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
     return tensor if tensor.ndim == 0 else torch.empty_like(parameter).copy_(tensor)
 
 
-def _counters(content: dict[str, Any]) -> Counters:
+def _counters(metadata: dict[str, str] | None) -> Counters:
+    content = json.loads((metadata or {})["counters"])
     return Counters(**{field.name: content[field.name] for field in fields(Counters)})

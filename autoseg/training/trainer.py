@@ -10,14 +10,13 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from autoseg.errors import AutosegError, Interrupted
-from autoseg.files import read_json, write_json
 from autoseg.inference import model_folder
 from autoseg.inference.execution import Execution, candidates, choose, inference
 from autoseg.networks import build
@@ -29,40 +28,14 @@ from autoseg.training.batches import Batch, PatchSource, stream
 from autoseg.training.checkpoint import Counters
 from autoseg.training.losses import confusion, deep_dice_ce
 from autoseg.training.optimize import Stepper
+from autoseg.training.run import Run, read_run, recipe_for, write_run
 from autoseg.training.run_log import RunLog
 from autoseg.training.schedule import Target, learning_rate
 
-RUN = "run.json"
 SMOOTHING = 0.9  # of the pseudo-Dice from epoch to epoch
 CHECKPOINT_SHARE = 0.01  # of the time may go into writing checkpoints
 CHECKPOINT_AT_LEAST = 300.0  # seconds between checkpoints at most
 ROWS, SHORTEST_EPOCH = 20, 5  # of the log of a training by the clock
-
-
-@dataclass(frozen=True)
-class Run:
-    """What was decided when a training began, kept in `run.json`.
-
-    Attributes
-    ----------
-    recipe : name of the plan's recipe
-    steps, seconds : the target, one of the two
-    seed : of weights, batches and augmentation
-    precision, channels_last : how the network runs
-    epoch_steps : steps between two rows of the log: the plan's, fewer in a short budget
-    """
-
-    recipe: str
-    steps: int | None
-    seconds: float | None
-    seed: int
-    precision: str
-    channels_last: bool
-    epoch_steps: int
-
-    @property
-    def target(self) -> Target:
-        return Target(self.steps, self.seconds)
 
 
 @dataclass(frozen=True)
@@ -173,17 +146,13 @@ class Trainer:
             target = target or Target(steps=self._rules.epochs * self._rules.iterations_per_epoch)
             execution, seconds = self._measure()
             steps = target.steps or max(1, round((target.seconds or 0.0) / seconds))
-            few = steps < self._rules.fast_below_steps
-            recipe = "fast" if few and "fast" in self._rules.recipes else "default"
-            self._notify(
-                f"One step takes about {seconds:.2f} s ({execution.describe()}): about {steps:,} steps. "
-                f"Recipe '{recipe}' ({'fewer' if few else 'not fewer'} than {self._rules.fast_below_steps:,} steps)."
-            )
+            recipe, reason = recipe_for(self._rules, steps)
+            self._notify(f"One step takes about {seconds:.2f} s ({execution.describe()}): about {steps:,} steps. Recipe '{recipe}' ({reason}).")
             epoch = self._rules.iterations_per_epoch
             if target.steps is None:  # a short budget's log should have rows enough to draw
                 epoch = min(epoch, max(SHORTEST_EPOCH, steps // ROWS))
             run = Run(recipe, target.steps, target.seconds, seed, execution.precision, execution.channels_last, epoch)
-        write_json(self._folder / RUN, asdict(run))
+        write_run(run, self._folder)
         return run
 
     def _measure(self) -> tuple[Execution, float]:
@@ -287,20 +256,3 @@ class Trainer:
         checkpoint.save(self._folder, self._network, self._stepper.average, self._stepper.optimizer, self._counters)
         self._saved_at = time.monotonic()
         self._save_cost = self._saved_at - begun
-
-
-def read_run(folder: Path) -> Run | None:
-    """The decisions of the run that lies in a model's folder, or None.
-
-    Raises
-    ------
-    AutosegError
-        the file is damaged
-    """
-    path = folder / RUN
-    if not path.is_file():
-        return None
-    try:
-        return Run(**read_json(path))
-    except TypeError as error:
-        raise AutosegError(f"{path} is damaged ({error}). Put it back, or start anew with --restart.") from error

@@ -1,6 +1,7 @@
 """The functions that `autoseg` offers: paths and plain values in, dataclasses out, nothing printed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from autoseg.data.phantom import write_phantoms
 from autoseg.errors import AutosegError, DatasetError, Interrupted
 
 NAME = "DatasetPhantom20"
+Shrink = Callable[[Path], None]
 
 
 class Heard:
@@ -23,27 +25,9 @@ class Heard:
         self.stages.setdefault(stage, []).append((done, total))
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("api")
-    write_phantoms(place / "raw_data" / NAME, count=3, seed=5, shape=(24, 24, 24))
-    return place
-
-
-def shrink(plan: Path) -> None:
-    content = json.loads(plan.read_text())
-    for configuration in content["configurations"].values():
-        axes = configuration["dimensions"]
-        configuration["patch_size"] = [16] * axes
-        configuration["network"] |= {
-            "features_per_stage": [4, 8], "strides": [[1] * axes, [2] * axes], "kernel_sizes": [[3] * axes] * 2, "blocks_per_stage": [1, 1],
-            "convs_per_stage_decoder": [1],
-        }  # fmt: skip
-        configuration["training"] |= {"iterations_per_epoch": 1, "validation_iterations": 1, "precision": "float32"}
-    plan.write_text(json.dumps(content))
-
-
-def test_the_whole_way_prints_nothing_and_tells_its_progress(workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_way_prints_nothing_and_tells_its_progress(
+    workspace: Path, shrink: Shrink, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     heard = Heard()
     assert autoseg.check("phantom20", workspace=workspace, progress=heard).errors == ()
     planned = autoseg.plan("phantom20", workspace=str(workspace), preset="cpu", preprocess=False, progress=heard)
@@ -81,7 +65,7 @@ def test_faults_of_a_dataset_are_of_their_own_kind(tmp_path: Path) -> None:
     assert not (tmp_path / "plans").exists()
 
 
-def test_a_stop_between_cases_is_an_interruption_and_keeps_what_is_done(tmp_path: Path) -> None:
+def test_a_stop_between_cases_is_an_interruption_and_keeps_what_is_done(shrink: Shrink, tmp_path: Path) -> None:
     """The first case that is made ready is kept; the next call makes only the others."""
     write_phantoms(tmp_path / "raw_data" / NAME, count=3, seed=5, shape=(24, 24, 24))
     shrink(autoseg.plan(NAME, workspace=tmp_path, preset="cpu", preprocess=False).path)

@@ -24,8 +24,8 @@ from autoseg.planning.plan import write_plan
 from autoseg.preprocessing.store import CaseStore
 from autoseg.reporting.curves import draw_progress
 from autoseg.training import checkpoint
+from autoseg.training.run import read_run
 from autoseg.training.schedule import Target
-from autoseg.training.trainer import read_run
 
 AFTER_KILL = """
 import sys

@@ -1,0 +1,84 @@
+"""What `train` says and refuses before it works: states of a run, seeds, plans that changed, folders that are taken."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+import autoseg
+from autoseg.errors import AutosegError, Interrupted
+
+NAME = "DatasetPhantom20"
+
+
+@pytest.fixture
+def planned(workspace: Path, shrink: Callable[[Path], None]) -> Path:
+    plan = workspace / "plans" / f"{NAME}.json"
+    if not plan.is_file():
+        shrink(autoseg.plan(NAME, workspace=workspace, preset="cpu", preprocess=False).path)
+    return workspace
+
+
+def train(place: Path, fold: str, **options: Any) -> tuple[list[str], autoseg.Trained]:
+    notes: list[str] = []
+    (trained,) = autoseg.train("3d_fullres", fold, workspace=place, device="cpu", notify=notes.append, **options)
+    return notes, trained
+
+
+def test_a_lengthened_run_is_unfinished_until_it_has_ended(planned: Path) -> None:
+    notes, _ = train(planned, "all", epochs=2, restart=True)
+    assert notes[0] == "3 cases to train on, 0 to validate on."
+    assert "is trained already" in train(planned, "all")[0][0]
+    steps = iter(range(100))
+    with pytest.raises(Interrupted):
+        train(planned, "all", epochs=9, should_stop=lambda: next(steps) > 2)
+    notes, trained = train(planned, "all")
+    assert "An unfinished run is taken up" in notes[0]
+    assert trained.steps == 9
+    assert "is trained already" in train(planned, "all", epochs=9)[0][0]
+
+
+def test_a_run_keeps_its_seed_and_says_so(planned: Path) -> None:
+    notes, trained = train(planned, "all", epochs=1, seed=3, restart=True)
+    assert not any("seed" in note for note in notes)
+    notes, _ = train(planned, "all", epochs=2, seed=4)
+    assert "It keeps the seed that it began with, 3." in notes
+    assert json.loads((trained.folder / "run.json").read_text())["seed"] == 3
+
+
+def test_validation_says_how_long_it_will_take_and_what_is_there(planned: Path) -> None:
+    notes, trained = train(planned, "0", epochs=1)
+    (said,) = [note for note in notes if note.startswith("Validation of 1 cases")]
+    assert re.search(r"\(cpu, float32, channels last\): about \d+ s\.$", said)
+    assert trained.evaluation is not None
+    (said,) = [note for note in train(planned, "0")[0] if note.startswith("Validation")]
+    assert "1 of them predicted already" in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan | {"transpose_forward": [1, 0, 2]},
+        lambda plan: plan | {"dataset": plan["dataset"] | {"labels": plan["dataset"]["labels"] | {"regions": {"WT": [1, 2]}}}},
+    ],
+)
+def test_what_changes_a_run_though_no_configuration_did_is_refused(planned: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    train(planned, "all", epochs=1, restart=True)
+    plan = planned / "plans" / f"{NAME}.json"
+    before = plan.read_text()
+    plan.write_text(json.dumps(change(json.loads(before))))
+    with pytest.raises(AutosegError, match=r"changed since the run in .*--restart"):
+        train(planned, "all", epochs=2)
+    plan.write_text(before)
+    assert train(planned, "all", epochs=2)[1].steps == 2
+
+
+def test_a_folder_that_another_training_writes_is_refused(planned: Path) -> None:
+    folder = planned / "models" / NAME / "3d_fullres"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".fold_0.lock"), pytest.raises(AutosegError, match=r"Another autoseg is training into .*fold_0"):
+        train(planned, "0", epochs=1)
