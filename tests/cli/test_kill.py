@@ -66,7 +66,8 @@ def test_training_killed_in_the_middle_ends_with_the_same_weights(shell: Shell, 
     running.until(lambda: (folder / "checkpoint.safetensors").exists() and log_rows(folder) > 8)
     running.kill()
     assert not (folder / "weights.safetensors").exists()
-    killed_while_writing(folder / "checkpoint.safetensors")
+    for file in ("checkpoint.safetensors", "weights.safetensors", "log.csv"):
+        killed_while_writing(folder / file)
     done = shell.run(*LONG, cwd=planned)
     assert done.code == 0, done.err
     assert "An unfinished run is taken up" in done.err
