@@ -1,0 +1,55 @@
+"""Plans that are made again, replaced, edited by hand, and spoilt by hand."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import DATASET, Shell, shrink, tree
+
+
+def test_a_second_plan_keeps_the_first_and_a_differing_one_needs_force(shell: Shell, workspace: Path) -> None:
+    plan = workspace / "plans" / f"{DATASET}.json"
+    first = shell.run("plan", "20", "--preset", "cpu", "--no-preprocess", cwd=workspace)
+    assert first.code == 0, first.err
+    assert f"The plan of {DATASET}" in first.out and "patch_size" in first.out
+    assert "Next: autoseg train 3d_fullres 0" in first.out
+    assert not (workspace / "preprocessed").exists()
+    before = tree(workspace / "plans")[plan.name]
+    again = shell.run("plan", "20", "--preset", "cpu", "--no-preprocess", cwd=workspace)
+    assert again.code == 0, again.err
+    assert tree(workspace / "plans")[plan.name] == before
+    refused = shell.fails("plan", "20", "--preset", "cpu", "--spacing", "2x2x2", cwd=workspace)
+    assert f"{plan} is there and differs from what would be planned now (in 2d, 3d_fullres; its preset is 'cpu')" in refused
+    assert "--force" in refused
+    shrink(plan)
+    assert "differs" in shell.fails("plan", "20", "--preset", "cpu", cwd=workspace), "what was edited by hand is not lost"
+    forced = shell.run("plan", "20", "--preset", "cpu", "--spacing", "2x2x2", "--force", "--no-preprocess", cwd=workspace)
+    assert forced.code == 0, forced.err
+    assert json.loads(plan.read_text())["configurations"]["3d_fullres"]["spacing"] == [2, 2, 2]
+    plan.write_text("{")
+    assert "is not valid JSON" in shell.fails("plan", "20", "--preset", "cpu", cwd=workspace)
+    assert shell.run("plan", "20", "--preset", "cpu", "--spacing", "2,2,2", "--force", "--no-preprocess", cwd=workspace).code == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("patch_sise", [16, 16, 16], "configurations.3d_fullres.patch_sise: unknown key"),
+        ("patch_size", [16, 17, 16], "17 on axis 1 is not divisible by 2, the product of the strides there; the nearest valid size is 16"),
+        ("batch_size", 0, "configurations.3d_fullres.batch_size: Input should be greater than or equal to 1 (found: 0)"),
+        ("patch_size", [16, 16], "patch_size and spacing need 3 numbers"),
+    ],
+)
+def test_an_impossible_plan_names_key_value_and_mend(shell: Shell, trained: Path, tmp_path: Path, key: str, value: object, said: str) -> None:
+    place = tmp_path
+    shutil.copytree(trained / "plans", place / "plans")
+    (place / "raw_data").symlink_to(trained / "raw_data")
+    plan = place / "plans" / f"{DATASET}.json"
+    content = json.loads(plan.read_text())
+    content["configurations"]["3d_fullres"][key] = value
+    plan.write_text(json.dumps(content))
+    message = shell.fails("train", "3d_fullres", "0", cwd=place)
+    assert f"{plan} is not a valid plan:" in message
+    assert said in message
