@@ -37,14 +37,10 @@ def build(configuration: Configuration, *, in_channels: int, num_classes: int) -
 
 
 def _require_unet(configuration: Configuration) -> None:
-    network, dimensions = configuration.network, configuration.dimensions
+    network = configuration.network
     if len(network.features_per_stage) < 2:
         raise PlanError(f"network.features_per_stage has {len(network.features_per_stage)} entry: a U-Net has at least two stages.")
-    for key, lists in (("strides", network.strides), ("kernel_sizes", network.kernel_sizes)):
-        wrong = [list(entry) for entry in lists if len(entry) != dimensions]
-        if wrong:
-            raise PlanError(f"network.{key} holds {wrong[0]}: a {dimensions}D configuration needs {dimensions} numbers a stage.")
-    if dimensions == 3 and configuration.patch_size[0] == 1:
+    if configuration.dimensions == 3 and configuration.patch_size[0] == 1:
         raise PlanError(f"patch_size is {list(configuration.patch_size)}: a patch of one slice is for a 2D configuration, with two numbers.")
     even = [list(kernel) for kernel in network.kernel_sizes if any(size % 2 == 0 for size in kernel)]
     if even:

@@ -35,8 +35,6 @@ def test_the_smallest_unet(family: str, stride: list[int], small_plan: Plans) ->
         ({"features_per_stage": [4], "strides": [[1, 1, 1]], "kernel_sizes": [[3, 3, 3]], "blocks_per_stage": [2], "convs_per_stage_decoder": []},
          r"features_per_stage has 1 entry: .* at least two stages"),
         (two_stages(strides=[[2, 2, 2], [2, 2, 2]]), r"strides begins with \[2, 2, 2\]"),
-        (two_stages(strides=[[1, 1, 1], [2, 2, 2, 2]]), r"strides holds \[2, 2, 2, 2\]: a 3D configuration needs 3 numbers"),
-        (two_stages(kernel_sizes=[[3, 3, 3], [3, 3]]), r"kernel_sizes holds \[3, 3\]: a 3D configuration needs 3 numbers"),
         (two_stages(kernel_sizes=[[3, 3, 3], [3, 2, 3]]), r"kernel_sizes holds \[3, 2, 3\]: .* every size is odd"),
     ],
 )  # fmt: skip
