@@ -4,6 +4,8 @@
 - Any other exception is a defect of ours and keeps its traceback.
 """
 
+from collections.abc import Iterable
+
 
 class AutosegError(Exception):
     """A mistake or a circumstance that the user can mend; the text says how."""
@@ -27,3 +29,10 @@ class PlanError(AutosegError):
 
 class Interrupted(AutosegError):
     """The user pressed Ctrl-C; the text says how to go on."""
+
+
+def listing(items: Iterable[object], *, limit: int = 5) -> str:
+    """The first few of the items, and how many more there are, for a message."""
+    names = [str(item) for item in items]
+    shown = ", ".join(names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

@@ -95,7 +95,8 @@ class Workspace:
 
     def datasets(self) -> list[str]:
         """Names of all datasets with raw data, a plan or a model, sorted."""
-        raw = {entry.name for entry in _entries(self.raw_data) if entry.is_dir() and not entry.name.startswith(".")}
+        # a link that leads nowhere is one too: opening it says so
+        raw = {entry.name for entry in _entries(self.raw_data) if (entry.is_dir() or entry.is_symlink()) and not entry.name.startswith(".")}
         planned = {match[1] for entry in _entries(self.root / "plans") if (match := PLAN_FILE.fullmatch(entry.name))}
         trained = {entry.name for entry in _entries(self.root / "models") if entry.is_dir() and not entry.name.startswith(".")}
         return sorted(raw | planned | trained)

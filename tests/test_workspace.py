@@ -81,6 +81,8 @@ def test_a_link_to_data_is_a_dataset(tmp_path: Path) -> None:
     (tmp_path / "w" / "raw_data").mkdir(parents=True)
     (tmp_path / "w" / "raw_data" / "DatasetLinked").symlink_to(tmp_path / "elsewhere")
     assert Workspace(tmp_path / "w").datasets() == ["DatasetLinked"]
+    (tmp_path / "elsewhere").rmdir()  # the layouts say that the link leads nowhere, which helps more than "there is no such dataset"
+    assert Workspace(tmp_path / "w").resolve("linked") == "DatasetLinked"
 
 
 def test_the_current_dataset_is_the_only_one_or_the_last_planned(tmp_path: Path) -> None:

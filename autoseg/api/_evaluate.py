@@ -8,10 +8,10 @@ from autoseg.data.dataset import Labels
 from autoseg.data.layouts import open_dataset, recognise
 from autoseg.data.references import find_references
 from autoseg.errors import AutosegError
-from autoseg.evaluation.evaluate import evaluate_folder, labels_from_values
+from autoseg.evaluation.evaluate import evaluate_folder, label_files, labels_from_values
 from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, require_writable, sweep
-from autoseg.imaging.read import stem_of, suffix_of
+from autoseg.imaging.read import stem_of
 from autoseg.inference.record import RECORD
 from autoseg.planning.plan import read_plan
 from autoseg.progress import Progress, silent
@@ -50,6 +50,7 @@ def evaluate(
     scheme : rules for empty structures, "nnunet" or "brats20"
     surface : measure HD95 too
     workspace : where a dataset is looked up
+    progress, notify : told how far it is, and what was assumed
 
     Raises
     ------
@@ -81,10 +82,10 @@ def _segmentations(folder: Path) -> dict[str, Path]:
         return {stem_of(folder): folder}
     if not folder.is_dir():
         raise AutosegError(f"{folder} does not exist. Name the folder that holds the segmentations.")
-    files = sorted(entry for entry in folder.iterdir() if entry.is_file() and suffix_of(entry) and not entry.name.startswith("."))
+    files = label_files(folder)
     if not files:
         raise AutosegError(f"{folder} holds no segmentations (files such as <case>.nii.gz).")
-    return {stem_of(entry): entry for entry in files}
+    return files
 
 
 def _labels(predictions: Path, references: Path, dataset: str | None, place: Workspace) -> Labels | None:

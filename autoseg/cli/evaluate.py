@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.console import WorkspaceOption, headline, note, show_table, showing_progress
+from autoseg.errors import listing
 
 if TYPE_CHECKING:
     from autoseg.evaluation.result import Evaluation
@@ -53,7 +54,8 @@ def show_means(evaluation: "Evaluation", title: str) -> None:
     heads = ["structure", *(SHOWN[key] for key in columns), "cases", "empty in reference", "empty in prediction"]
     show_table(f"{title} (scheme {evaluation.scheme}; HD95: {evaluation.hd95_convention})", heads, rows, right=range(1, len(heads)))
     if evaluation.missing:
-        note(f"Without a prediction, and in no number: {', '.join(evaluation.missing)}")
+        cases = evaluation.table["case"].nunique() + len(evaluation.missing)
+        note(f"Without a prediction, and in no number: {len(evaluation.missing)} of {cases} cases: {listing(evaluation.missing)}")
 
 
 def show_cases(evaluation: "Evaluation") -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from autoseg.data.dataset import Case
 from autoseg.data.layouts._brats_folder import CHANNELS, SPELLINGS, canonical, split_modality, split_segmentation
-from autoseg.data.layouts._folder import is_picture, listing, split_number
-from autoseg.errors import AutosegError
+from autoseg.data.layouts._folder import is_picture, split_number
+from autoseg.errors import AutosegError, listing
 from autoseg.imaging.read import stem_of
 
 Grouped = dict[str, dict[int, list[Path]]]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from autoseg.data.layouts import open_dataset, recognise
 from autoseg.data.layouts._brats_folder import case_folders, read_case_folder, single_case_name, split_modality, split_segmentation
-from autoseg.data.layouts._folder import describe, image_files, known_endings, listing
-from autoseg.errors import AutosegError
+from autoseg.data.layouts._folder import describe, image_files, known_endings
+from autoseg.errors import AutosegError, listing
 from autoseg.imaging.read import stem_of, suffix_of
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 import pandas as pd
 
 from autoseg.data.dataset import Labels
-from autoseg.errors import AutosegError, GeometryMismatch
+from autoseg.errors import AutosegError, GeometryMismatch, listing
 from autoseg.evaluation.metrics import hd95
 from autoseg.evaluation.pair import Pair, pair_up
 from autoseg.evaluation.result import Evaluation, Row, Target, tabulate
@@ -136,12 +136,14 @@ def evaluate_folder(
     """
     scheme_named(scheme)
     targets = targets_of(labels)
-    predicted, expected = _files(predictions), _files(references)
+    predicted, expected = (dict(given) if isinstance(given, Mapping) else label_files(given) for given in (predictions, references))
     if not predicted:
         raise AutosegError(f"There is no prediction to evaluate{f' in {predictions}' if isinstance(predictions, Path) else ''}.")
     strangers = sorted(predicted.keys() - expected.keys())
     if strangers:
-        raise AutosegError(f"No reference for the prediction of: {_listing(strangers)}. Remove these predictions, or give their references.")
+        raise AutosegError(
+            f"No reference for the prediction of: {listing(strangers, limit=_LISTED)}. Remove these predictions, or give their references."
+        )
 
     def judge(case: str) -> list[Row]:
         prediction, reference = _read_pair(predicted[case], expected[case])
@@ -153,6 +155,31 @@ def evaluate_folder(
     done = _in_threads({case: case for case in cases}, judge, workers, progress)
     missing = tuple(sorted(expected.keys() - predicted.keys()))
     return Evaluation(scheme, targets, tabulate({case: done[case] for case in cases}, scheme), missing)
+
+
+def label_files(folder: Path) -> dict[str, Path]:
+    """The label files in a folder, each named after its case.
+
+    Returns
+    -------
+    case -> file, sorted by name; empty where there is none
+
+    Raises
+    ------
+    AutosegError
+        it is not a folder, or two files are for one case
+    """
+    if not folder.is_dir():
+        raise AutosegError(f"{folder} is not a folder: give the folder that holds the label files.")
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file() or suffix_of(path) is None:
+            continue
+        case = stem_of(path)
+        if case in files:
+            raise AutosegError(f"Two files for the case {case}: {files[case]} and {path}. Remove one.")
+        files[case] = path
+    return files
 
 
 def _rows(pair: Pair, targets: Sequence[Target], spacing: Spacing3, scheme: str, surface: bool) -> list[Row]:
@@ -186,29 +213,13 @@ def _require_declared(pair: Pair, prediction: LabelMap, reference: LabelMap, pre
         if is_strange:
             values = sorted(set(pd.unique(labels.array.ravel()).tolist()) - set(pair.values))
             raise AutosegError(
-                f"{file} holds the value{'s' if len(values) > 1 else ''} {_listing(values)}, which no label declares; declared are"
-                f" {_listing(sorted(pair.values))}. Mend the file, or declare the value."
+                f"{file} holds the value{'s' if len(values) > 1 else ''} {listing(values, limit=_LISTED)}, which no label declares; declared are"
+                f" {listing(sorted(pair.values), limit=_LISTED)}. Mend the file, or declare the value."
             )
 
 
 def _values_in(path: Path) -> set[int]:
     return {int(value) for value in pd.unique(read_labels(path).array.ravel())}
-
-
-def _files(given: Mapping[str, Path] | Path) -> dict[str, Path]:
-    if isinstance(given, Mapping):
-        return dict(given)
-    if not given.is_dir():
-        raise AutosegError(f"{given} is not a folder: give the folder that holds the label files.")
-    files: dict[str, Path] = {}
-    for path in sorted(given.iterdir()):
-        if path.name.startswith(".") or not path.is_file() or suffix_of(path) is None:
-            continue
-        case = stem_of(path)
-        if case in files:
-            raise AutosegError(f"Two files for the case {case}: {files[case]} and {path}. Remove one.")
-        files[case] = path
-    return files
 
 
 def _in_threads(jobs: Mapping[str, _Job], work: Callable[[_Job], _Answer], workers: int | None, progress: Progress) -> dict[str, _Answer]:
@@ -238,8 +249,3 @@ def _joined(failures: Sequence[AutosegError]) -> AutosegError:
     more = [f"... and {len(failures) - _LISTED} more"] if len(failures) > _LISTED else []
     lines = [f"{len(failures)} cases cannot be evaluated:", *(str(failure) for failure in failures[:_LISTED]), *more]
     return kind("\n- ".join(lines))
-
-
-def _listing(items: Sequence[object]) -> str:
-    shown = ", ".join(str(item) for item in items[:_LISTED])
-    return shown if len(items) <= _LISTED else f"{shown} and {len(items) - _LISTED} more"

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from autoseg.evaluation.metrics import Counts
-from autoseg.imaging.surfaces import Box, bounding_box
+from autoseg.imaging.crop import Box
+from autoseg.imaging.surfaces import bounding_box
 
 _SLAB = 1 << 18  # voxels looked at together: a few megabytes of working memory
 

@@ -28,23 +28,25 @@ def nonzero_mask(array_CZYX: NDArray[np.float32]) -> NDArray[np.bool_]:
     return mask
 
 
-def bounding_box(mask_ZYX: NDArray[np.bool_]) -> Box:
-    """The smallest box around all true voxels; the whole extent when there is none.
+def bounding_box(mask_ZYX: NDArray[np.bool_], *, margin: int = 0) -> Box:
+    """The smallest box around all true voxels, or around all and `margin` voxels more, within the grid; the whole grid when there is none.
 
     Parameters
     ----------
     mask_ZYX : bool (Z, Y, X)
+    margin : voxels, at least 0
 
     Returns
     -------
     a slice along Z, Y and X
     """
-    in_plane = np.asarray(mask_ZYX.any(axis=0))
-    sides = []
-    for occupied in (mask_ZYX.any(axis=(1, 2)), in_plane.any(axis=1), in_plane.any(axis=0)):
-        found = np.flatnonzero(occupied)
-        sides.append(slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(0, occupied.size))
-    z, y, x = sides
+    slices = np.flatnonzero(mask_ZYX.any(axis=(1, 2)))
+    if not slices.size:
+        z, y, x = (slice(0, size) for size in mask_ZYX.shape)
+        return z, y, x
+    in_plane = np.asarray(mask_ZYX[slices[0] : slices[-1] + 1].any(axis=0))
+    found = slices, np.flatnonzero(in_plane.any(axis=1)), np.flatnonzero(in_plane.any(axis=0))
+    z, y, x = (slice(max(0, int(used[0]) - margin), min(size, int(used[-1]) + 1 + margin)) for used, size in zip(found, mask_ZYX.shape, strict=True))
     return z, y, x
 
 

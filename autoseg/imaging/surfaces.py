@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from autoseg.imaging import crop
+from autoseg.imaging.crop import Box
 from autoseg.imaging.image import Spacing3
-
-Box = tuple[slice, slice, slice]
 
 
 def border(mask_ZYX: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -67,16 +67,7 @@ def bounding_box(mask_ZYX: NDArray[np.bool_], *, margin: int = 1) -> Box | None:
 
     With a margin of one, the border within the box is the border within the image.
     """
-    slices = []
-    inside = mask_ZYX
-    for axis, size in enumerate(mask_ZYX.shape):
-        used = np.flatnonzero(np.moveaxis(inside, axis, 0).any(axis=(1, 2)))
-        if not used.size:
-            return None
-        # what was found so far narrows the search along the next axis
-        inside = np.moveaxis(np.moveaxis(inside, axis, 0)[used[0] : used[-1] + 1], 0, axis)
-        slices.append(slice(max(int(used[0]) - margin, 0), min(int(used[-1]) + 1 + margin, size)))
-    return slices[0], slices[1], slices[2]
+    return crop.bounding_box(mask_ZYX, margin=margin) if mask_ZYX.any() else None
 
 
 def _distances(from_ZYX: NDArray[np.bool_], to_ZYX: NDArray[np.bool_], spacing: Spacing3) -> NDArray[np.float64]:

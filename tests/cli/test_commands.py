@@ -62,7 +62,7 @@ def test_predicting_and_judging_the_validation_cases_repeats_the_validation(shel
     pd.testing.assert_frame_equal(again, before)
     means = [json.loads((folder / "metrics.json").read_text())["foreground_mean"] for folder in (tmp_path / "out", trained / MODEL / "fold_0")]
     assert means[0] == means[1]
-    assert "Without a prediction, and in no number" in judged.stderr  # the other three cases
+    assert "Without a prediction, and in no number: 3 of 4 cases: BraTS20" in judged.stderr
 
 
 def test_predictions_hold_the_users_values_on_the_images_grid(shell: Shell, trained: Path, unseen: Path, tmp_path: Path) -> None:

@@ -59,3 +59,10 @@ def test_the_box_holds_all_and_touches_on_every_side(seed: int, count: int, shap
 
 def test_the_box_of_nothing_is_everything() -> None:
     assert bounding_box(np.zeros((3, 4, 5), bool)) == (slice(0, 3), slice(0, 4), slice(0, 5))
+
+
+def test_a_margin_stays_within_the_grid() -> None:
+    mask = np.zeros((8, 6, 9), bool)
+    mask[2:6, 0, 8] = True
+    assert bounding_box(mask, margin=1) == (slice(1, 7), slice(0, 2), slice(7, 9))
+    assert bounding_box(mask, margin=20) == (slice(0, 8), slice(0, 6), slice(0, 9))

@@ -5,10 +5,9 @@
 """
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, listing
 from autoseg.imaging.read import SUFFIXES, stem_of, suffix_of
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
@@ -51,13 +50,6 @@ def describe(folder: Path) -> str:
     """What lies in a folder, in half a sentence, for an error message."""
     found = entries(folder)
     return f"found are {listing(entry.name for entry in found)}" if found else "the folder is empty"
-
-
-def listing(names: Iterable[str], *, limit: int = 5) -> str:
-    """The first few names, and how many more there are."""
-    names = list(names)
-    shown = ", ".join(names[:limit])
-    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
 
 
 def known_endings() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoseg.data.dataset import Case, Dataset, Finding, Labels
 from autoseg.data.layouts._brats_folder import CHANNELS, CaseFolder, case_folders, is_from_2023, is_to_2022
-from autoseg.data.layouts._folder import listing
+from autoseg.errors import listing
 
 LOOKS_LIKE = "BraTS: case folders with <case>_flair, _t1, _t1ce, _t2 (or -t2f, -t1n, -t1c, -t2w) and <case>_seg as .nii or .nii.gz"
 LABELS_TO_2022 = Labels(

@@ -14,8 +14,8 @@ from typing import Any
 from autoseg.data.dataset import Case, Dataset, Finding
 from autoseg.data.layouts import decathlon
 from autoseg.data.layouts._description import FILE_NAME, inside, read_channel_names, read_description, read_labels_entry, require_plain_name
-from autoseg.data.layouts._folder import describe, image_files, is_picture, known_endings, listing, split_number
-from autoseg.errors import AutosegError
+from autoseg.data.layouts._folder import describe, image_files, is_picture, known_endings, split_number
+from autoseg.errors import AutosegError, listing
 from autoseg.imaging.read import SUFFIXES, stem_of, suffix_of
 
 LOOKS_LIKE = "nnU-Net: dataset.json with 'channel_names', imagesTr/<case>_0000.nii.gz, labelsTr/<case>.nii.gz"
@@ -40,14 +40,14 @@ def load(root: Path) -> Dataset:
     notes: list[str] = []
     if "dataset" in content:
         cases, problems = _explicit(content["dataset"], root, len(channel_names))
-        ending = _declared_ending(content, root) or _usual_ending(case.channels[0] for case in cases)
+        ending = _declared_ending(content, root) or _usual_ending(case.label for case in cases if case.label)
     else:
         files = images(content, root)
-        ending = _declared_ending(content, root) or _usual_ending(files)
+        label_files = [file for file in image_files(root / "labelsTr") if _ends_as_declared(file, content, root)]
+        ending = _declared_ending(content, root) or _usual_ending(label_files or files)
         passed_over = [file.name for file in image_files(root / "imagesTr") if not _ends_as_declared(file, content, root)]
         if passed_over:
             notes.append(f"Files in imagesTr that do not end with {ending} were passed over: {listing(passed_over)}.")
-        label_files = [file for file in image_files(root / "labelsTr") if _ends_as_declared(file, content, root)]
         cases, problems = _scanned(files, label_files, len(channel_names), root)
     expected = content.get("numTraining")
     if isinstance(expected, int) and expected != len(cases):

@@ -197,6 +197,14 @@ def test_explicit_paths(tmp_path: Path) -> None:
     assert dataset.problems == () and dataset.file_ending == ".nii.gz"
 
 
+def test_predictions_end_as_labels_do(tmp_path: Path) -> None:
+    """JPEG cannot hold labels: pictures of that kind have labels of another."""
+    grey = {"channel_names": {"0": "grey"}, "file_ending": None, "numTraining": 1}
+    assert open_dataset(make(tmp_path / "a", ("imagesTr/a_0000.jpg", "labelsTr/a.png"), **grey)).file_ending == ".png"
+    entry = {"x": {"images": ["x.jpg"], "label": "x.tif"}}
+    assert open_dataset(make(tmp_path / "b", ("x.jpg", "x.tif"), dataset=entry, **grey)).file_ending == ".tif"
+
+
 def test_explicit_paths_that_are_missing_or_too_many(tmp_path: Path) -> None:
     entry = {"x": {"images": ["a.nii.gz", "gone.nii.gz"], "label": "a.nii.gz"}, "y": {"images": ["a.nii.gz"] * 3, "label": "a.nii.gz"}}
     dataset = open_dataset(make(tmp_path, ("a.nii.gz",), dataset=entry))
