@@ -29,38 +29,48 @@ class Workspace:
 
     @property
     def raw_data(self) -> Path:
+        """The user's datasets; never written to."""
         return self.root / "raw_data"
 
     def raw(self, dataset: str) -> Path:
+        """A dataset's folder, or a link to it."""
         return self.raw_data / dataset
 
     def plan(self, dataset: str) -> Path:
+        """The plan."""
         return self.root / "plans" / f"{dataset}.json"
 
     def fingerprint(self, dataset: str) -> Path:
+        """The facts that the plan was made from."""
         return self.root / "plans" / f"{dataset}.fingerprint.json"
 
     def folds(self, dataset: str) -> Path:
+        """Which cases each fold validates on."""
         return self.root / "plans" / f"{dataset}.folds.json"
 
     def preprocessed(self, dataset: str, configuration: str) -> Path:
+        """Ready cases; may be deleted at any time."""
         return self.root / "preprocessed" / dataset / configuration
 
     def model(self, dataset: str, configuration: str) -> Path:
+        """The folder with a folder for each fold."""
         return self.root / "models" / dataset / configuration
 
     def fold(self, dataset: str, configuration: str, fold: str) -> Path:
+        """The model folder of a fold: "0".."4" or "all"."""
         return self.model(dataset, configuration) / f"fold_{fold}"
 
     def resolve(self, name: str) -> str:
-        """The full name of the dataset that `name` means.
+        """The full name of the dataset that `name` means; its folder's path in `raw_data/`, as a shell completes it, is a name too.
 
         Raises
         ------
         AutosegError
             no dataset, or more than one, answers to `name`; the text lists those there are
         """
-        known = self.datasets()
+        known, path = self.datasets(), Path(name)
+        if len(path.parts) == 1 or path.parent.resolve() == self.raw_data.resolve():
+            name = path.name
         if name in known:
             return name
         matches = [dataset for dataset in known if _short(dataset).lower() == _short(name).lower() or _number(dataset) == name.lstrip("0")]

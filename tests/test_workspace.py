@@ -52,6 +52,15 @@ def test_a_dataset_answers_to_its_names(tmp_path: Path, typed: str, meant: str) 
     assert place.resolve(typed) == meant
 
 
+def test_a_path_that_a_shell_completed_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = workspace(tmp_path, "Dataset004_Heart")
+    monkeypatch.chdir(tmp_path)
+    for typed in ("Dataset004_Heart/", "raw_data/Dataset004_Heart", "./raw_data/Dataset004_Heart/", str(tmp_path / "raw_data" / "Dataset004_Heart")):
+        assert place.resolve(typed) == "Dataset004_Heart"
+    with pytest.raises(AutosegError, match="no dataset 'elsewhere/Dataset004_Heart'"):
+        place.resolve("elsewhere/Dataset004_Heart")
+
+
 def test_an_unknown_dataset_lists_the_known(tmp_path: Path) -> None:
     with pytest.raises(AutosegError, match=r"no dataset 'Liver' in .*raw_data.*Known are: DatasetA, DatasetB\..*--workspace"):
         workspace(tmp_path, "DatasetA", "DatasetB").resolve("Liver")

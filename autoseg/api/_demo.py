@@ -48,6 +48,15 @@ def demo(
     folder : a workspace of its own, made if it is missing; what an earlier demo finished there is used
     budget : time to train
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
+    progress, notify : told how far each stage is, and what is decided
+    should_stop : asked after every training step; yes saves the state and raises `Interrupted`
+
+    Raises
+    ------
+    Interrupted
+        `should_stop` answered yes
+    AutosegError
+        the folder cannot be written, or the device does not exist
     """
     root = Path(folder)
     raw, unseen, output = root / "raw_data" / DATASET, root / "unseen", root / "predictions"

@@ -39,4 +39,4 @@ def train(
             show_means(one.evaluation, f"Validation of fold {one.fold}")
             typer.echo(f"Mean Dice over classes: {one.evaluation.foreground_mean():.4f}")
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
-    typer.echo("Next: autoseg predict -i FOLDER -o OUT")
+    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT{f' -d {name}' if dataset else ''}")

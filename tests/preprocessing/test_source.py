@@ -1,0 +1,53 @@
+"""Files against the plan: what fits comes back as it was stored, what does not is named after case and file."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from autoseg.data.dataset import Case
+from autoseg.errors import AutosegError, GeometryMismatch, Interrupted, UnreadableFile
+from autoseg.imaging.image import Geometry, LabelMap
+from autoseg.imaging.read import read_image, read_labels
+from autoseg.imaging.write import write_labels
+from autoseg.planning.plan import Plan
+from autoseg.preprocessing.source import naming, read_scan, read_segmentation
+
+Plans, Cases = Callable[..., Plan], Callable[..., Case]
+
+
+def test_what_fits_is_read_as_it_is(small_plan: Plans, make_case: Cases) -> None:
+    case, plan = make_case(), small_plan()
+    scan = read_scan(case, plan)
+    np.testing.assert_array_equal(scan.array, read_image(case.channels).array)
+    labels = read_segmentation(case, plan, scan.geometry)
+    assert labels is not None
+    np.testing.assert_array_equal(labels.array, read_labels(case.label).array)  # type: ignore[arg-type]
+    assert read_segmentation(Case(case.name, case.channels, None, case.group), plan, scan.geometry) is None
+
+
+def test_the_ignore_label_is_declared(small_plan: Plans, make_case: Cases) -> None:
+    case = make_case()
+    write_labels(LabelMap(np.full((12, 14, 16), 9, np.uint8), Geometry.of((12, 14, 16))), case.label)  # type: ignore[arg-type]
+    assert read_segmentation(case, small_plan(ignore=9), Geometry.of((12, 14, 16))) is not None
+    with pytest.raises(AutosegError, match=r"holds the label values 9; declared are 0, 1, 2, 4"):
+        read_segmentation(case, small_plan(), Geometry.of((12, 14, 16)))
+
+
+def test_a_segmentation_elsewhere_is_of_the_kind_that_says_so(small_plan: Plans, make_case: Cases) -> None:
+    with pytest.raises(GeometryMismatch, match="does not lie on the grid"):
+        read_segmentation(make_case(), small_plan(), Geometry.of((12, 14, 16), (2.0, 1.0, 1.0)))
+
+
+@pytest.mark.parametrize("kind", [AutosegError, UnreadableFile, GeometryMismatch])
+def test_the_case_is_named_and_the_kind_stays(kind: type[AutosegError], make_case: Cases) -> None:
+    with pytest.raises(kind, match=r"^Case a: the text$") as caught, naming(make_case("a")):
+        raise kind("the text")
+    assert type(caught.value) is kind
+
+
+def test_interruptions_and_defects_pass_as_they_are(make_case: Cases) -> None:
+    for error in (Interrupted("Stopped."), ValueError("a defect")):
+        with pytest.raises(type(error)) as caught, naming(make_case()):
+            raise error
+        assert caught.value is error
