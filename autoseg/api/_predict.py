@@ -79,12 +79,13 @@ def predict(
     dataset : whose model; by default the one last planned
     configuration : by default the trained one with the best validation Dice
     folds : by default all that are trained; their logits are averaged
-    model : a model folder instead of the three above: `fold_<k>`, or the folder that holds them
+    model : a model folder instead of dataset and configuration: `fold_<k>`, or the folder that holds them
     step : distance of windows as a part of the patch, 0..1; by default the plan's
     mirror : average over mirrored images
     probabilities : also write `<case>.npz`
     overwrite : predict finished cases again
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
+    workspace : where models are looked up; by default `AUTOSEG_WORKSPACE`, else the current folder
     progress, notify, announce : told how far it is, decisions in words, and once what was understood
 
     Raises
