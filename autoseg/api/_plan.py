@@ -7,7 +7,7 @@ from typing import Any
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
 from autoseg.data.dataset import Dataset
-from autoseg.data.folds import make_folds, write_folds
+from autoseg.data.folds import make_folds, read_folds, write_folds
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError
 from autoseg.files import require_writable, sweep
@@ -107,11 +107,24 @@ def plan(
     write_fingerprint(facts, place.fingerprint(name))
     if force or not path.is_file():
         write_plan(made, path)
-    if not place.folds(name).is_file():
-        write_folds(make_folds(report.dataset.cases, seed=made.seed), place.folds(name))
+    _provide_folds(place, report.dataset, made.seed, force)
     place.set_current(name)
     ready = _preprocess_all(place, report.dataset, made, progress) if preprocess else {}
     return Planned(made, path, report, ready)
+
+
+def _provide_folds(place: Workspace, dataset: Dataset, seed: int, force: bool) -> None:
+    """Divide the cases where that was not done yet; with `force` also where cases came or went (the old division is kept beside the new)."""
+    path = place.folds(dataset.name)
+    if path.is_file():
+        try:
+            read_folds(path, [case.name for case in dataset.cases])
+            return
+        except AutosegError:
+            if not force:
+                raise
+        path.replace(path.with_name(f"{dataset.name}.folds.previous.json"))
+    write_folds(make_folds(dataset.cases, seed=seed), path)
 
 
 def _preprocess_all(place: Workspace, dataset: Dataset, made: Plan, progress: Progress) -> dict[str, int]:

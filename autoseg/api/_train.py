@@ -291,6 +291,9 @@ def _notice_state(job: _Job, folder: Path, training: int, validation: int) -> No
     if not has_ended(folder, job.target or run.target):
         job.notify(f"An unfinished run is taken up in {folder}.")
     else:
-        job.notify(f"{folder} is trained already; only what is missing is done. Start anew with --restart.")
+        job.notify(
+            f"{folder} is trained already, for {run.target.describe()}; only what is missing is done."
+            " Lengthen it with --epochs or --budget, or start anew with --restart."
+        )
     if run.seed != job.seed:
         job.notify(f"It keeps the seed that it began with, {run.seed}.")

@@ -22,7 +22,7 @@ from autoseg.inference.execution import Execution, candidates, choose, inference
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.planning.plan import Plan, Recipe
-from autoseg.progress import Progress, silent
+from autoseg.progress import Progress, duration, silent
 from autoseg.training import checkpoint
 from autoseg.training.batches import Batch, PatchSource, stream
 from autoseg.training.checkpoint import Counters
@@ -35,6 +35,7 @@ from autoseg.training.schedule import Target, learning_rate
 SMOOTHING = 0.9  # of the pseudo-Dice from epoch to epoch
 CHECKPOINT_SHARE = 0.01  # of the time may go into writing checkpoints
 CHECKPOINT_AT_LEAST = 300.0  # seconds between checkpoints at most
+LONG = 24 * 3600.0  # seconds that a training on a CPU may take without a word of advice
 ROWS, SHORTEST_EPOCH = 20, 5  # of the log of a training by the clock
 
 
@@ -147,7 +148,12 @@ class Trainer:
             execution, seconds = self._measure()
             steps = target.steps or max(1, round((target.seconds or 0.0) / seconds))
             recipe, reason = recipe_for(self._rules, steps)
-            self._notify(f"One step takes about {seconds:.2f} s ({execution.describe()}): about {steps:,} steps. Recipe '{recipe}' ({reason}).")
+            self._notify(
+                f"One step takes about {seconds:.2f} s ({execution.describe()}): about {steps:,} steps in {duration(steps * seconds)}."
+                f" Recipe '{recipe}' ({reason})."
+            )
+            if steps * seconds > LONG and execution.device == "cpu":
+                self._notify("That is long for a CPU: --budget 2h trains for two hours, and 'autoseg plan --preset cpu' makes a plan of its size.")
             epoch = self._rules.iterations_per_epoch
             if target.steps is None:  # a short budget's log should have rows enough to draw
                 epoch = min(epoch, max(SHORTEST_EPOCH, steps // ROWS))
