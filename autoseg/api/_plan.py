@@ -123,7 +123,7 @@ def _provide_folds(place: Workspace, dataset: Dataset, seed: int, force: bool) -
         except AutosegError:
             if not force:
                 raise
-        path.replace(path.with_name(f"{dataset.name}.folds.previous.json"))
+        path.replace(path.with_name(f"{path.name}.bak"))
     write_folds(make_folds(dataset.cases, seed=seed), path)
 
 

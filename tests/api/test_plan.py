@@ -31,10 +31,10 @@ def test_a_division_made_by_hand_is_kept(place: Workspace) -> None:
 def test_new_cases_are_divided_anew_when_the_plan_is(place: Workspace) -> None:
     before = place.folds(NAME).read_bytes()
     write_phantoms(place.raw(NAME), count=2, seed=1, first=4, shape=(24, 28, 24))
-    with pytest.raises(AutosegError, match="--force|no fold"):
+    with pytest.raises(AutosegError, match=r"--force|no fold"):
         plan(NAME, workspace=place.root, preset="cpu", preprocess=False)
     assert place.folds(NAME).read_bytes() == before
     plan(NAME, workspace=place.root, preset="cpu", preprocess=False, force=True)
     assert sum(len(fold) for fold in read_folds(place.folds(NAME)).validation) == 5
-    assert (place.root / "plans" / f"{NAME}.folds.previous.json").read_bytes() == before
+    assert (place.root / "plans" / f"{NAME}.folds.json.bak").read_bytes() == before
     assert place.datasets() == [NAME]
