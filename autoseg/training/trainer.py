@@ -100,6 +100,7 @@ class Trainer:
         self._counters = checkpoint.load(folder, self._network, self._stepper.average, self._stepper.optimizer) or Counters()
         self._stepper.loss_scale = self._counters.loss_scale
         self._earlier = self._counters.elapsed
+        self._class_dice = ""  # of the last epoch, as progress shows it
         self._saved_at, self._save_cost = time.monotonic(), 0.0
 
     def train(self, *, progress: Progress = silent, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
@@ -209,6 +210,9 @@ class Trainer:
         if mean == mean:
             share = max(1 - SMOOTHING, self._run.epoch_steps / counters.step)  # at first the plain mean: a short run must not look worse than it is
             counters.pseudo_dice = mean if counters.pseudo_dice is None else counters.pseudo_dice + min(share, 1.0) * (mean - counters.pseudo_dice)
+        if len(dice) > 1:
+            names = self._plan.dataset.labels.names[1:]
+            self._class_dice = " (" + ", ".join(f"{name} {value:.2f}" for name, value in zip(names, dice, strict=True)) + ")"
         counters.elapsed = self._elapsed()
         row = {
             "epoch": float(-(-counters.step // self._run.epoch_steps)),
@@ -245,7 +249,7 @@ class Trainer:
     def _report(self, progress: Progress) -> None:
         counters = self._counters
         done = self._run.target.progress(counters.step, self._elapsed())
-        dice = "" if counters.pseudo_dice is None else f", pseudo-Dice {counters.pseudo_dice:.3f}"
+        dice = "" if counters.pseudo_dice is None else f", pseudo-Dice {counters.pseudo_dice:.3f}{self._class_dice}"
         progress("train", round(1000 * done), 1000, f"step {counters.step}, loss {counters.epoch_loss / max(1, counters.epoch_steps):.3f}{dice}")
 
     def _elapsed(self) -> float:
