@@ -65,6 +65,9 @@ def evaluate(
     if labels is None:
         labels = labels_from_values(list(known.values()))
         notify(f"No dataset is known: judging the values {', '.join(map(str, labels.values[1:]))} as they are. Name one with -d.")
+    if labels.optional:  # a class that this release lacks must not count as found
+        judged = [*predicted.values(), *(known[case] for case in predicted if case in known)]
+        labels = labels.settled(set(labels_from_values(judged).values))
     folder = Path(output) if output else _folder_of(Path(predictions))
     require_writable(folder)
     sweep(folder)

@@ -80,7 +80,7 @@ def check(dataset: Dataset, *, foreground_limit: int | None = None, workers: int
         progress("check", len(inspections), len(dataset.cases), case.name)
 
     seen = {value for inspection in inspections for value in inspection.label_values}
-    labels = _without_unseen(dataset.labels, seen)
+    labels = dataset.labels.settled(seen)
     findings = [
         *dataset.problems,
         *_dataset_faults(dataset),
@@ -120,19 +120,6 @@ def _dataset_faults(dataset: Dataset) -> Iterator[Finding]:
             else:
                 problem = f"differs from case {first.name} in upper and lower case only: their files would overwrite each other on some disks"
             yield Finding("error", other.name, other.label, problem, "Rename or remove one of the two.")
-
-
-def _without_unseen(labels: Labels, seen: set[int]) -> Labels:
-    """Optional values are settled here: those that some case has are ordinary from now on, the others are gone."""
-    gone = set(labels.optional) - seen
-    kept = [index for index, value in enumerate(labels.values) if value not in gone]
-    regions = {name: tuple(value for value in values if value not in gone) for name, values in labels.regions.items()}
-    return Labels(
-        names=tuple(labels.names[index] for index in kept),
-        values=tuple(labels.values[index] for index in kept),
-        regions={name: values for name, values in regions.items() if values},
-        ignore=labels.ignore,
-    )
 
 
 def _unused_classes(labels: Labels, seen: set[int], inspections: list[Inspection]) -> Iterator[Finding]:

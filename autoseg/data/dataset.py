@@ -4,7 +4,7 @@
 - Channels have names; inputs at prediction time are matched by name, never by luck.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,18 @@ class Labels:
     def allowed(self) -> tuple[int, ...]:
         """Every value that a label file may hold."""
         return self.values if self.ignore is None else (*self.values, self.ignore)
+
+    def settled(self, seen: Set[int]) -> "Labels":
+        """Without optional values: those among the `seen` values are ordinary from now on, the others are gone."""
+        gone = set(self.optional) - seen
+        kept = [index for index, value in enumerate(self.values) if value not in gone]
+        regions = {name: tuple(value for value in values if value not in gone) for name, values in self.regions.items()}
+        return Labels(
+            names=tuple(self.names[index] for index in kept),
+            values=tuple(self.values[index] for index in kept),
+            regions={name: values for name, values in regions.items() if values},
+            ignore=self.ignore,
+        )
 
     def to_classes(self, values_ZYX: NDArray[np.integer]) -> NDArray[np.int16]:
         """The user's values -> classes 0..K-1; the ignore label, or a value never declared, -> -1. Any shape."""

@@ -52,3 +52,17 @@ def test_a_folder_without_segmentations_is_said_so(folders: tuple[Path, Path], t
         autoseg.evaluate(tmp_path / "empty", folders[1])
     with pytest.raises(AutosegError, match="does not exist"):
         autoseg.evaluate(tmp_path / "none", folders[1])
+
+
+def test_a_class_that_a_release_lacks_is_not_judged(tmp_path: Path) -> None:
+    """BraTS 2024 added the resection cavity (4); in 2023's cases nobody found it, and nobody missed it."""
+    name = "BraTS-GLI-00001-000"
+    for modality in ("t1n", "t1c", "t2w", "t2f"):
+        save(tmp_path / "r" / name / f"{name}-{modality}.nii.gz", 5, 5)
+    save(tmp_path / "r" / name / f"{name}-seg.nii.gz", 1, 2, 3)
+    save(tmp_path / "p" / f"{name}.nii.gz", 1, 2, 3)
+    targets = autoseg.evaluate(tmp_path / "p", tmp_path / "r", scheme="brats20").evaluation.targets
+    assert {target.name for target in targets} == {"necrotic", "edema", "enhancing", "WT", "TC", "ET"}
+    save(tmp_path / "p" / f"{name}.nii.gz", 1, 2, 4)
+    targets = autoseg.evaluate(tmp_path / "p", tmp_path / "r", scheme="brats20").evaluation.targets
+    assert "cavity" in {target.name for target in targets}
