@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from math import ceil
 
 import torch
+from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from torch import Tensor, nn
 
 from autoseg.imaging.image import Shape3
@@ -84,12 +85,9 @@ def gaussian(patch: Shape3, sigma: float) -> Tensor:
 
 def pad_to_patch(image_CZYX: Tensor, patch: Shape3) -> tuple[Tensor, Window]:
     """Pad with zeros on both sides to at least the patch; also where the image lies in the result."""
-    missing = [max(0, size - length) for size, length in zip(patch, image_CZYX.shape[1:], strict=True)]
-    before = [count // 2 for count in missing]
-    inner = tuple(slice(start, start + length) for start, length in zip(before, image_CZYX.shape[1:], strict=True))
-    pads = [value for count, start in reversed(list(zip(missing, before, strict=True))) for value in (start, count - start)]
-    z, y, x = inner
-    return (torch.nn.functional.pad(image_CZYX, pads) if any(pads) else image_CZYX), (z, y, x)
+    padded, inner = pad_nd_image(image_CZYX, patch, mode="constant", kwargs={"value": 0}, return_slicer=True)
+    z, y, x = inner[1:]
+    return padded, (z, y, x)
 
 
 def _starts(length: int, size: int, step: float) -> list[int]:

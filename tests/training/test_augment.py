@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from batchgenerators.augmentations.color_augmentations import augment_contrast, augment_gamma
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from torch import Tensor
@@ -131,6 +132,7 @@ def test_the_box_is_large_enough_and_has_the_same_centre(
 
 
 @settings(deadline=None, max_examples=20)
+@example((0.0, 0.0, 1e-155), 1.0)
 @given(st.tuples(ANGLES, ANGLES, ANGLES), st.floats(0.7, 1.4))
 def test_moving_equals_scipy(angles: tuple[float, float, float], scale: float) -> None:
     one = Draw(angles, scale, False, (), 0.0, 0, (0.0,), *[(1.0,)] * 5)
@@ -140,7 +142,7 @@ def test_moving_equals_scipy(angles: tuple[float, float, float], scale: float) -
     after, _ = augment.move(one, image, torch.zeros(box, dtype=torch.int64), patch)
     matrix = augment.affine(one).numpy()
     offset = (np.array(box) - 1) / 2 - matrix @ ((np.array(patch) - 1) / 2)
-    expected = ndimage.affine_transform(image[0].numpy().astype(np.float64), matrix, offset, output_shape=patch, order=1, mode="constant")
+    expected = ndimage.affine_transform(image[0].numpy().astype(np.float64), matrix, offset, output_shape=patch, order=1, mode="grid-constant")
     assert np.allclose(after[0].numpy(), expected, atol=2e-4)
 
 
@@ -238,6 +240,16 @@ def test_gamma_bends_but_keeps_mean_and_deviation(exponent: float) -> None:
     assert torch.equal(after.flatten().argsort(), x.flatten().argsort())
     unit = ((x - x.min()) / (x.max() - x.min())) ** exponent
     assert torch.allclose((after - after.mean()) / after.std(), (unit - unit.mean()) / unit.std(), atol=1e-4)
+
+
+@pytest.mark.parametrize("exponent", [1.1, 1.5])
+def test_gamma_and_contrast_are_those_of_the_field(make: SimpleNamespace, exponent: float) -> None:
+    """batchgenerators, with the only strength that its range leaves."""
+    x = noise(2, 8, 9, 10) * 3 + 2
+    peer = augment_gamma(x.numpy().copy(), (exponent, exponent), per_channel=True, retain_stats=True)
+    assert np.allclose(torch.stack([augment.with_gamma(channel, exponent) for channel in x]).numpy(), peer, atol=0.01)
+    peer = augment_contrast(x.numpy().copy(), (exponent, exponent), preserve_range=True, per_channel=True)
+    assert np.allclose(augment.change_intensities(make.draw(2, contrast=(exponent,) * 2), x).numpy(), peer, atol=1e-4)
 
 
 def test_inverted_gamma_bends_the_other_end(make: SimpleNamespace) -> None:
