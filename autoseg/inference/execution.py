@@ -1,7 +1,7 @@
 """How arithmetic is done on the device at hand: precision and memory format, decided by measuring.
 
-- A CPU always works channels last, the faster format there for U-Nets whose norm needs no copies (`benchmarks/execution.py`: 1.3 times in training,
-  1.2 times in prediction), so that two runs differ in nothing; bfloat16 is tried only where the processor has instructions for it (elsewhere it
+- A CPU always works channels last, the faster format there for U-Nets whose norm needs no copies (`benchmarks/execution.py`: 1.3 times in training
+  and in prediction), so that two runs differ in nothing; bfloat16 is tried only where the processor has instructions for it (elsewhere it
   is emulated, many times slower). On CUDA float16 is tried in both memory formats. What a plan names is not questioned.
 - On Linux, memory that was freed is kept for the next step: handing it back and taking it again costs a tenth of a CPU's training step.
 - A few repetitions on the network and patch that will really run; the fastest wins and is logged. A candidate that is not 5 % faster than the
