@@ -87,7 +87,7 @@ def load_model(folder: Path) -> Model:
     recipe = str(facts.get("recipe", "default"))
     if recipe not in configuration.training.recipes:
         raise AutosegError(f"{folder / MODEL} names the recipe '{recipe}', but the plan beside it has none of that name. Copy the model again.")
-    network = build(configuration, in_channels=len(plan.dataset.channel_names), num_classes=len(plan.dataset.labels.values))
+    network = build(configuration, in_channels=plan.input_channels(name), num_classes=len(plan.dataset.labels.values))
     try:
         load_weights(network, load_file(folder / WEIGHTS))
     except (SafetensorError, OSError, ValueError) as error:

@@ -60,6 +60,7 @@ class Predictor:
         if not models:
             raise AutosegError("There is no trained network to predict with.")
         self.plan = models[0].plan
+        self._name = models[0].configuration_name
         self.configuration: Configuration = models[0].configuration
         settings = self.configuration.inference
         self.step = settings.step if step is None else step
@@ -111,7 +112,7 @@ class Predictor:
 
     def expected_seconds(self, shapes: Iterable[Shape3]) -> float:
         """How long the networks will take for ready scans of these shapes (Z, Y, X), told from the time of one window."""
-        image = torch.zeros(len(self.plan.dataset.channel_names), *self.patch, device=self.execution.device)
+        image = torch.zeros(self.plan.input_channels(self._name), *self.patch, device=self.execution.device)
         count = sum(len(windows(self._padded(shape), self.patch, self.step)) for shape in shapes)
         seconds = 0.0
         with inference(self._networks[0]), enough_memory(self.execution.device, TOO_LARGE):
@@ -157,7 +158,7 @@ def patch_3d(configuration: Configuration) -> Shape3:
 def _choose_execution(model: Model, patch: Shape3, device: str) -> Execution:
     configuration = model.configuration
     shape = patch[1:] if configuration.dimensions == 2 else patch
-    window = torch.randn(1, len(model.plan.dataset.channel_names), *shape)
+    window = torch.randn(1, model.plan.input_channels(model.configuration_name), *shape)
 
     def run(option: Execution) -> None:
         network = option.place(model.network, configuration.dimensions)

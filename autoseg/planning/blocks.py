@@ -14,6 +14,8 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Range = tuple[float, float]
 AxisCounts = tuple[Count, ...]
+# names a folder too, so it must be one that cannot lead anywhere else
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
 
 
 class Block(BaseModel):
@@ -143,10 +145,16 @@ class Augmentation(Block):
     )
     gamma: Transform | None = Field(None, description="exponent, mean and std kept; below and above 1 with equal chance")
     mirror_axes: tuple[Literal[0, 1, 2], ...] = Field((), description="each flipped with chance 0.5")
+    previous_morphology: Transform | None = Field(
+        None, description="cascade: radius in voxels of a dilation, erosion, opening or closing of each class of the previous stage's segmentation"
+    )
+    previous_removal: Transform | None = Field(
+        None, description="cascade: a component of each class of the previous stage's segmentation is removed if its share of the patch lies in range"
+    )
 
     @model_validator(mode="after")
     def _strengths_are_possible(self) -> "Augmentation":
-        for name in ("noise", "blur", "brightness", "contrast"):
+        for name in ("noise", "blur", "brightness", "contrast", "previous_morphology", "previous_removal"):
             rule = getattr(self, name)
             if rule is not None and rule.range[0] < 0:
                 raise ValueError(f"{name}.range {list(rule.range)} must not be below 0")
@@ -180,7 +188,7 @@ class Training(Block):
     epochs: Count = 1000
     iterations_per_epoch: Count = 250
     validation_iterations: Count = 50
-    loss: Literal["dice_ce"] = "dice_ce"
+    loss: Literal["dice_ce", "dice", "ce", "dice_focal"] = "dice_ce"
     batch_dice: bool
     deep_supervision: bool = True
     oversample_foreground: Probability = 0.33

@@ -23,6 +23,7 @@ from autoseg.planning.blocks import (
     DatasetBlock,
     Inference,
     LabelsBlock,
+    Name,
     NetworkPlan,
     Normalization,
     Positive,
@@ -42,8 +43,14 @@ SCHEMA_VERSION: Literal[1] = 1
 
 
 class Configuration(Block):
-    """One network on one resolution of the data."""
+    """One network on one resolution of the data.
 
+    With `inherits` the file holds only what differs from another configuration; in memory every configuration is whole.
+    With `previous_stage` the network also sees the segmentation of another configuration, one channel a class.
+    """
+
+    inherits: Name | None = None
+    previous_stage: Name | None = None
     dimensions: Literal[2, 3]
     spacing: tuple[Positive, ...]
     median_shape: tuple[Positive, ...]
@@ -93,7 +100,7 @@ class Plan(Block):
     gpu_memory_gb: Positive
     seed: int = 12345
     transpose_forward: tuple[Literal[0, 1, 2], Literal[0, 1, 2], Literal[0, 1, 2]]
-    configurations: dict[str, Configuration]
+    configurations: dict[Name, Configuration]
     why: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -113,6 +120,11 @@ class Plan(Block):
     def labels(self) -> Labels:
         """What the label values mean."""
         return self.dataset.labels.to_labels()
+
+    def input_channels(self, name: str) -> int:
+        """Channels that the network of a configuration takes: the image's, and one a class of the previous stage's segmentation."""
+        classes = len(self.dataset.labels.values) - 1 if self.configuration(name).previous_stage else 0
+        return len(self.dataset.channel_names) + classes
 
     def configuration(self, name: str) -> Configuration:
         """The configuration of that name.

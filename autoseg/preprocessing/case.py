@@ -56,11 +56,13 @@ class ReadyCase:
     image : float32 (C, Z, Y, X), axes in the plan's order
     classes : int16 (Z, Y, X) with -1 where nobody annotated, or None without a label
     placement : how to get back
+    previous : int16 (Z, Y, X) classes that the previous stage of a cascade decided, on the same grid; else None
     """
 
     image: NDArray[np.float32]
     classes: NDArray[np.int16] | None
     placement: Placement
+    previous: NDArray[np.int16] | None = None
 
 
 def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Configuration) -> ReadyCase:

@@ -41,11 +41,13 @@ class StoredCase:
     image : (C, Z, Y, X), sliceable
     classes : (Z, Y, X), sliceable
     locations : class above 0 -> int32 (N, 3) voxels of that class, only classes that the case has
+    previous : (Z, Y, X) classes that the previous stage of a cascade decided, sliceable; else None
     """
 
     image: Any
     classes: Any
     locations: Locations
+    previous: Any = None
 
     @property
     def shape(self) -> Shape3:

@@ -86,8 +86,8 @@ class Trainer:
         seed = earlier.seed if earlier else seed
 
         torch.manual_seed(seed)
-        channels, classes = len(plan.dataset.channel_names), len(plan.dataset.labels.values)
-        self._network = build(self._configuration, in_channels=channels, num_classes=classes)
+        self._channels = plan.input_channels(configuration_name)
+        self._network = build(self._configuration, in_channels=self._channels, num_classes=len(plan.dataset.labels.values))
         set_deep_supervision(self._network, self._rules.deep_supervision)
         self._run = self._decide(target, seed, earlier)
         model_folder.start_model_folder(folder, plan, configuration_name, fold, self._run.recipe)
@@ -165,7 +165,7 @@ class Trainer:
     def _measure(self) -> tuple[Execution, float]:
         """The fastest way to run a training step here, and its seconds. Whole batches: a CPU's best format for one sample is not that for two."""
         patch, dimensions = self._configuration.patch_size, self._configuration.dimensions
-        images = torch.zeros(self._configuration.batch_size, len(self._plan.dataset.channel_names), *patch)
+        images = torch.zeros(self._configuration.batch_size, self._channels, *patch)
         classes = torch.zeros(self._configuration.batch_size, *patch, dtype=torch.long)
         seconds: dict[Execution, float] = {}
 
