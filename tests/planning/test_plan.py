@@ -31,7 +31,7 @@ def broken(plan: Plan, path: str, value: object) -> dict[str, Any]:
         ("configurations.2d.pach_size", [64, 64], r"configurations\.2d\.pach_size: unknown key"),
         ("speed", "fast", "speed: unknown key"),
         ("configurations.3d_fullres.training.recipes.fast.learning_rate", -1, r"recipes\.fast\.learning_rate: .*greater than 0 \(found: -1\)"),
-        ("configurations.3d_fullres.training.loss", "focal", r"training\.loss: .*'dice_ce' \(found: 'focal'\)"),
+        ("configurations.3d_fullres.training.loss", "focal", r"training\.loss: .*'dice_focal' \(found: 'focal'\)"),
         ("configurations.3d_fullres.patch_size", [64, 61, 64], r"61 on axis 1 is not divisible by \d+.*nearest valid size is 64"),
         ("configurations.2d.network.blocks_per_stage", [2], "blocks_per_stage has 1 entries"),
         ("configurations.2d.normalization.0.mean", None, "scheme 'ct' needs lower, upper, mean and std"),
