@@ -17,7 +17,7 @@ from autoseg.inference.execution import Execution, candidates, inference, pick_d
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.planning.plan import Configuration, Plan, read_plan
-from autoseg.training.losses import deep_dice_ce
+from autoseg.training.losses import deep_loss
 
 REPETITIONS = 5
 
@@ -56,7 +56,7 @@ def seconds(plan: Plan, configuration: Configuration, option: Execution, own: bo
     def step() -> None:
         with option.autocast():
             logits = network(images)
-        deep_dice_ce(logits, labels, batch_dice=True).backward()  # type: ignore[no-untyped-call]
+        deep_loss(configuration.training.loss, logits, labels, batch_dice=True).backward()  # type: ignore[no-untyped-call]
 
     def window() -> None:
         with inference(network), option.autocast():

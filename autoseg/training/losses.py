@@ -1,35 +1,55 @@
-"""Losses: soft Dice and cross-entropy, with deep supervision.
+"""Losses that a plan may choose: cross-entropy, focal loss and soft Dice, with deep supervision.
 
-- Class -1 (nobody annotated) counts in neither term.
+- A dict literal of names; every loss is made of terms on the same log-probabilities, which are computed once, in float32.
+- Class -1 (nobody annotated) counts in no term: each is a mean or a ratio over the voxels that somebody annotated.
 - Soft Dice leaves the background out and is smoothed with 1e-5; with batch Dice the batch counts as one large image (nnU-Net's rules).
+- The focal loss (Lin et al. 2017) has gamma 2 and no class weights: Dice beside it already balances the classes.
 - Deep supervision: the logits of each decoder stage against the labels at its resolution, weights 1, 1/2, 1/4, ..., normalised; the lowest
   stage has weight 0 unless it is the only one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autoseg.errors import AutosegError
+
 SMOOTH = 1e-5
+GAMMA = 2.0
+
+LogLoss = Callable[[Tensor, Tensor, bool], Tensor]
 
 
-def deep_dice_ce(logits: Sequence[Tensor], classes_BP: Tensor, *, batch_dice: bool) -> Tensor:
-    """Dice + cross-entropy over all resolutions.
+def deep_loss(name: str, logits: Sequence[Tensor], classes_BP: Tensor, *, batch_dice: bool) -> Tensor:
+    """A loss over all resolutions, in float32.
 
     Parameters
     ----------
-    logits : full resolution first, each (B, K, *patch at that stage)
+    name : "dice_ce", "dice", "ce" or "dice_focal", as `training.loss` of a plan
+    logits : full resolution first, each (B, K, *patch at that stage), of any precision
     classes_BP : int64 (B, *patch), -1 is ignored
     batch_dice : one Dice over the batch instead of one a sample
+
+    Raises
+    ------
+    AutosegError
+        there is no loss of that name; the text lists the choices
     """
     weights = stage_weights(len(logits))
     total = torch.zeros((), device=classes_BP.device)
     for weight, stage in zip(weights, logits, strict=True):
         if weight:
-            total = total + weight * dice_ce(stage.float(), at_resolution(classes_BP, stage.shape[2:]), batch_dice=batch_dice)
+            total = total + weight * single_loss(name, stage.float(), at_resolution(classes_BP, stage.shape[2:]), batch_dice=batch_dice)
     return total
+
+
+def single_loss(name: str, logits_BKP: Tensor, classes_BP: Tensor, *, batch_dice: bool) -> Tensor:
+    """A loss at one resolution, in the precision of the logits; see `deep_loss`."""
+    if name not in LOSSES:
+        raise AutosegError(f"There is no loss '{name}'. Choose one of: {', '.join(LOSSES)}.")
+    return LOSSES[name](F.log_softmax(logits_BKP, dim=1), classes_BP, batch_dice)
 
 
 def stage_weights(stages: int) -> list[float]:
@@ -49,12 +69,17 @@ def at_resolution(classes_BP: Tensor, shape: Sequence[int]) -> Tensor:
     return classes_BP[(slice(None), *picks)]
 
 
-def dice_ce(logits_BKP: Tensor, classes_BP: Tensor, *, batch_dice: bool) -> Tensor:
-    """Cross-entropy minus soft Dice at one resolution; between about -1 and infinity."""
+def cross_entropy(log_probabilities_BKP: Tensor, classes_BP: Tensor) -> Tensor:
+    """Mean cross-entropy of the annotated voxels; 0 where there is none."""
     known = classes_BP >= 0
-    log_probabilities = F.log_softmax(logits_BKP, dim=1)
-    entropy = F.nll_loss(log_probabilities, classes_BP, ignore_index=-1, reduction="sum") / known.sum().clamp_min(1)
-    return entropy - soft_dice(log_probabilities.exp(), classes_BP, batch_dice=batch_dice)
+    return F.nll_loss(log_probabilities_BKP, classes_BP, ignore_index=-1, reduction="sum") / known.sum().clamp_min(1)
+
+
+def focal(log_probabilities_BKP: Tensor, classes_BP: Tensor, *, gamma: float = GAMMA) -> Tensor:
+    """Mean of (1 - p)^gamma times the cross-entropy of the annotated voxels, p being the probability of the right class (Lin et al. 2017)."""
+    entropy_BP = F.nll_loss(log_probabilities_BKP, classes_BP, ignore_index=-1, reduction="none")  # 0 where nobody annotated
+    wrong_BP = -torch.expm1(-entropy_BP)  # 1 - p, exact also where p is nearly 1
+    return (wrong_BP**gamma * entropy_BP).sum() / (classes_BP >= 0).sum().clamp_min(1)
 
 
 def soft_dice(probabilities_BKP: Tensor, classes_BP: Tensor, *, batch_dice: bool) -> Tensor:
@@ -76,3 +101,11 @@ def confusion(logits_BKP: Tensor, classes_BP: Tensor) -> Tensor:
     joint = torch.bincount((decided * num_classes + classes_BP)[known], minlength=num_classes**2).view(num_classes, num_classes)
     hits = joint.diagonal()
     return torch.stack([hits, joint.sum(1) - hits, joint.sum(0) - hits])[:, 1:]
+
+
+LOSSES: dict[str, LogLoss] = {
+    "dice_ce": lambda log_p, classes, batch: cross_entropy(log_p, classes) - soft_dice(log_p.exp(), classes, batch_dice=batch),
+    "dice": lambda log_p, classes, batch: -soft_dice(log_p.exp(), classes, batch_dice=batch),
+    "ce": lambda log_p, classes, batch: cross_entropy(log_p, classes),
+    "dice_focal": lambda log_p, classes, batch: focal(log_p, classes) - soft_dice(log_p.exp(), classes, batch_dice=batch),
+}

@@ -26,7 +26,7 @@ from autoseg.progress import Progress, duration, silent
 from autoseg.training import checkpoint
 from autoseg.training.batches import Batch, PatchSource, stream
 from autoseg.training.checkpoint import Counters
-from autoseg.training.losses import confusion, deep_dice_ce
+from autoseg.training.losses import confusion, deep_loss
 from autoseg.training.optimize import Stepper
 from autoseg.training.run import Run, read_run, recipe_for, write_run
 from autoseg.training.run_log import RunLog
@@ -150,8 +150,8 @@ class Trainer:
             steps = target.steps or max(1, round((target.seconds or 0.0) / seconds))
             recipe, reason = recipe_for(self._rules, steps)
             self._notify(
-                f"One step takes about {seconds:.2f} s ({execution.describe()}): about {steps:,} steps in {duration(steps * seconds)}."
-                f" Recipe '{recipe}' ({reason})."
+                f"One step takes about {seconds:.2f} s ({execution.describe()}; {self._size()}): about {steps:,} steps in"
+                f" {duration(steps * seconds)}. Recipe '{recipe}' ({reason})."
             )
             if steps * seconds > LONG and execution.device == "cpu":
                 self._notify("That is long for a CPU: --budget 2h trains for two hours, and 'autoseg plan --preset cpu' makes a plan of its size.")
@@ -172,7 +172,8 @@ class Trainer:
         def run(option: Execution) -> None:
             network = option.place(self._network, dimensions)
             begun = time.monotonic()
-            self._loss(network, Batch(images.to(option.device), classes.to(option.device)), option).backward()  # type: ignore[no-untyped-call]
+            loss, _ = self._judge(network, Batch(images.to(option.device), classes.to(option.device)), option)
+            loss.backward()  # type: ignore[no-untyped-call]
             network.zero_grad(set_to_none=True)
             if self._device.startswith("cuda"):
                 torch.cuda.synchronize()
@@ -183,16 +184,23 @@ class Trainer:
             run(execution)
         return execution, seconds[execution]
 
-    def _loss(self, network: nn.Module, batch: Batch, execution: Execution) -> Tensor:
+    def _size(self) -> str:
+        """How large the network, the patch and the batch are, in words."""
+        millions = sum(parameter.numel() for parameter in self._network.parameters()) / 1e6
+        patch = " x ".join(map(str, self._configuration.patch_size))
+        return f"{millions:.3g} million parameters, patch {patch}, batch {self._configuration.batch_size}"
+
+    def _judge(self, network: nn.Module, batch: Batch, execution: Execution) -> tuple[Tensor, Tensor]:
+        """The plan's loss of a batch, and the logits at full resolution."""
         with execution.autocast():
             logits = network(execution.arrange(batch.images))
         stages = logits if isinstance(logits, list | tuple) else [logits]
-        return deep_dice_ce(stages, batch.classes, batch_dice=self._rules.batch_dice)
+        return deep_loss(self._rules.loss, stages, batch.classes, batch_dice=self._rules.batch_dice), stages[0]
 
     def _step(self, batch: Batch) -> None:
         counters = self._counters
         rate = learning_rate(self._recipe, self._run.target.progress(counters.step, self._elapsed()))
-        loss = self._stepper.step(lambda: self._loss(self._network, batch, self._execution), rate, counters.step)
+        loss = self._stepper.step(lambda: self._judge(self._network, batch, self._execution)[0], rate, counters.step)
         counters.loss_scale = self._stepper.loss_scale
         if not math.isfinite(loss):
             raise AutosegError(
@@ -237,11 +245,9 @@ class Trainer:
             for index in range(iterations):
                 number = epoch * iterations + index
                 batch = self._validation.assemble(self._validation.load(number), self._device)
-                with self._execution.autocast():
-                    logits = self._network(self._execution.arrange(batch.images))
-                stages = logits if isinstance(logits, list | tuple) else [logits]
-                total += float(deep_dice_ce(stages, batch.classes, batch_dice=self._rules.batch_dice))
-                counts += confusion(stages[0], batch.classes).cpu()
+                judged, logits = self._judge(self._network, batch, self._execution)
+                total += float(judged)
+                counts += confusion(logits, batch.classes).cpu()
         hits, extra, missed = counts.double()
         dice = 2 * hits / (2 * hits + extra + missed)  # not a number where a class is neither there nor predicted
         return total / iterations, dice.tolist()

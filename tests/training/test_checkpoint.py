@@ -21,7 +21,7 @@ from autoseg.networks.weights import weights_of
 from autoseg.planning.plan import Plan
 from autoseg.training import checkpoint
 from autoseg.training.checkpoint import Counters
-from autoseg.training.losses import deep_dice_ce
+from autoseg.training.losses import deep_loss
 from autoseg.training.optimize import Stepper
 
 
@@ -36,7 +36,7 @@ def steps(network: nn.Module, stepper: Stepper, execution: Execution, numbers: r
         generator = torch.Generator().manual_seed(number)
         x = torch.randn(2, 4, 8, 8, 8, generator=generator)
         classes = torch.randint(0, 4, (2, 8, 8, 8), generator=generator)
-        stepper.step(lambda x=x, classes=classes: deep_dice_ce(network(execution.arrange(x)), classes, batch_dice=False), 0.01, number)
+        stepper.step(lambda x=x, classes=classes: deep_loss("dice_ce", network(execution.arrange(x)), classes, batch_dice=False), 0.01, number)
 
 
 def state(network: nn.Module, stepper: Stepper) -> dict[str, Tensor]:

@@ -1,6 +1,8 @@
-"""The loss against slow NumPy, by hand, and at its limits."""
+"""The losses against slow NumPy, by hand, against each other, and at their limits."""
 
 import math
+from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autoseg.training.losses import at_resolution, confusion, deep_dice_ce, dice_ce, soft_dice, stage_weights
+from autoseg.errors import AutosegError
+from autoseg.planning.plan import Training
+from autoseg.training.losses import LOSSES, at_resolution, confusion, cross_entropy, deep_loss, focal, single_loss, soft_dice, stage_weights
+
+each_loss = pytest.mark.parametrize("name", LOSSES)
+both_dice = pytest.mark.parametrize("batch_dice", [False, True])
 
 
 def random_case(seed: int, shape: tuple[int, ...] = (2, 3, 4, 5, 6), *, lowest: int = -1) -> tuple[Tensor, Tensor]:
@@ -20,12 +27,13 @@ def random_case(seed: int, shape: tuple[int, ...] = (2, 3, 4, 5, 6), *, lowest: 
     return logits, torch.randint(lowest, shape[1], (shape[0], *shape[2:]), generator=generator)
 
 
-def slow_dice_ce(logits: NDArray[np.float64], classes: NDArray[np.int64], batch_dice: bool) -> float:
+def slow_loss(name: str, logits: NDArray[np.float64], classes: NDArray[np.int64], batch_dice: bool) -> float:
     exponents = np.exp(logits - logits.max(1, keepdims=True))
     p = exponents / exponents.sum(1, keepdims=True)
     batch, num_classes = p.shape[:2]
     p, flat = p.reshape(batch, num_classes, -1), classes.reshape(batch, -1)
-    entropies = [-math.log(p[b, flat[b, i], i]) for b in range(batch) for i in range(flat.shape[1]) if flat[b, i] >= 0]
+    right = np.array([p[b, flat[b, i], i] for b in range(batch) for i in range(flat.shape[1]) if flat[b, i] >= 0])
+    entropy, focal_loss = -np.log(right).mean(), -((1 - right) ** 2 * np.log(right)).mean()
     groups = [range(batch)] if batch_dice else [[b] for b in range(batch)]
     dice = []
     for group in groups:
@@ -34,24 +42,108 @@ def slow_dice_ce(logits: NDArray[np.float64], classes: NDArray[np.int64], batch_
             predicted = sum(p[b, k][flat[b] >= 0].sum() for b in group)
             actual = sum((flat[b] == k).sum() for b in group)
             dice.append((2 * overlap + 1e-5) / max(predicted + actual + 1e-5, 1e-8))
-    return float(np.mean(entropies) - np.mean(dice))
+    mean_dice = np.mean(dice)
+    return float({"dice_ce": entropy - mean_dice, "dice": -mean_dice, "ce": entropy, "dice_focal": focal_loss - mean_dice}[name])
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 10**6), st.booleans(), st.sampled_from([(2, 3, 4, 5, 6), (3, 4, 5, 6), (1, 2, 7, 3), (2, 5, 3, 3, 3)]))
-def test_equals_the_slow_formula(seed: int, batch_dice: bool, shape: tuple[int, ...]) -> None:
+def one_pass_dice_ce(logits: Tensor, classes: Tensor, batch_dice: bool) -> Tensor:
+    """Cross-entropy minus soft Dice in the operations, and their order, that trainings so far were made with."""
+    known = classes >= 0
+    log_p = F.log_softmax(logits, dim=1)
+    entropy = F.nll_loss(log_p, classes, ignore_index=-1, reduction="sum") / known.sum().clamp_min(1)
+    p, known = log_p.exp(), known.unsqueeze(1)
+    one_hot = torch.zeros_like(p).scatter_(1, classes.clamp_min(0).unsqueeze(1), 1.0)
+    axes = (0, *range(2, p.ndim)) if batch_dice else tuple(range(2, p.ndim))
+    predicted, actual = (p * known)[:, 1:], (one_hot * known)[:, 1:]
+    overlap = (predicted * actual).sum(axes)
+    return entropy - ((2 * overlap + 1e-5) / (predicted.sum(axes) + actual.sum(axes) + 1e-5).clamp_min(1e-8)).mean()
+
+
+def test_the_names_are_those_of_the_plan() -> None:
+    assert tuple(LOSSES) == get_args(Training.model_fields["loss"].annotation)
+    with pytest.raises(AutosegError, match=r"no loss 'tversky'\. Choose one of: dice_ce, dice, ce, dice_focal\."):
+        deep_loss("tversky", [torch.zeros(1, 2, 4, 4)], torch.zeros(1, 4, 4, dtype=torch.long), batch_dice=False)
+
+
+@given(st.integers(0, 10**6), st.sampled_from(sorted(LOSSES)), st.booleans(), st.sampled_from([(2, 3, 4, 5, 6), (3, 4, 5, 6), (1, 2, 7, 3)]))
+@settings(max_examples=60)
+def test_equals_the_slow_formula(seed: int, name: str, batch_dice: bool, shape: tuple[int, ...]) -> None:
     logits, classes = random_case(seed, shape)
-    assert dice_ce(logits, classes, batch_dice=batch_dice).item() == pytest.approx(
-        slow_dice_ce(logits.double().numpy(), classes.numpy(), batch_dice), abs=1e-5
-    )
+    expected = slow_loss(name, logits.double().numpy(), classes.numpy(), batch_dice)
+    assert single_loss(name, logits, classes, batch_dice=batch_dice).item() == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("batch_dice", [False, True])
-def test_a_perfect_prediction_is_near_minus_one_and_the_opposite_far_above(batch_dice: bool) -> None:
-    classes = random_case(1, lowest=0)[1]
-    right = 50.0 * F.one_hot(classes, 3).movedim(-1, 1).float()
-    assert dice_ce(right, classes, batch_dice=batch_dice).item() == pytest.approx(-1, abs=1e-4)
-    assert dice_ce(-right, classes, batch_dice=batch_dice).item() > 10
+@both_dice
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dice_ce_is_bit_for_bit_what_it_was(batch_dice: bool, dtype: torch.dtype) -> None:
+    full, classes = random_case(11, (2, 4, 8, 8, 8))
+    stages = [full, random_case(12, (2, 4, 4, 4, 4))[0], random_case(13, (2, 4, 2, 2, 2))[0]]
+
+    def value_and_gradients(loss_of: Callable[[list[Tensor]], Tensor]) -> list[Tensor]:
+        leaves = [stage.to(dtype).requires_grad_() for stage in stages]
+        loss = loss_of(leaves)
+        return [loss, *torch.autograd.grad(loss, leaves[:2])]
+
+    def as_it_was(leaves: list[Tensor]) -> Tensor:
+        first = torch.zeros(()) + 1 / 1.5 * one_pass_dice_ce(leaves[0].float(), classes, batch_dice)
+        return first + 0.5 / 1.5 * one_pass_dice_ce(leaves[1].float(), classes[:, 1::2, 1::2, 1::2], batch_dice)
+
+    ours = value_and_gradients(lambda leaves: deep_loss("dice_ce", leaves, classes, batch_dice=batch_dice))
+    assert all(torch.equal(one, other) for one, other in zip(ours, value_and_gradients(as_it_was), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ce", (math.log(4 / 3) + math.log(2) + math.log(4)) / 3),
+        ("dice", -(2 * 0.75 + 2 * 0.25) / (0.75 + 0.5 + 0.25 + 2)),
+        ("dice_ce", (math.log(4 / 3) + math.log(2) + math.log(4)) / 3 - 2 / 3.5),
+        ("dice_focal", (math.log(4 / 3) / 16 + math.log(2) / 4 + math.log(4) * 9 / 16) / 3 - 2 / 3.5),
+    ],
+)
+def test_four_voxels_by_hand(name: str, expected: float) -> None:
+    """Foreground with probability 3/4, 1/2, 1/4 where it is there, not there, there; nobody annotated the fourth voxel."""
+    p = torch.tensor([[0.75, 0.5], [0.25, 0.9]])
+    logits, classes = torch.stack([1 - p, p]).log()[None], torch.tensor([[[1, 0], [1, -1]]])
+    assert single_loss(name, logits, classes, batch_dice=False).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_losses_are_made_of_their_terms() -> None:
+    logits, classes = random_case(8)
+    value = {name: single_loss(name, logits, classes, batch_dice=True) for name in LOSSES}
+    log_p = F.log_softmax(logits, dim=1)
+    assert torch.equal(value["ce"], cross_entropy(log_p, classes)) and torch.equal(value["dice"], -soft_dice(log_p.exp(), classes, batch_dice=True))
+    assert torch.equal(value["dice_ce"], value["ce"] + value["dice"])
+    assert torch.equal(value["dice_focal"], focal(log_p, classes) + value["dice"])
+    assert value["ce"].item() == pytest.approx(F.cross_entropy(logits, classes, ignore_index=-1).item(), abs=1e-6)
+
+
+def test_focal_without_focus_is_cross_entropy_and_focus_lowers_what_is_easy() -> None:
+    logits, classes = random_case(9)
+    log_p = F.log_softmax(logits.requires_grad_(), dim=1)
+    entropy, plain = cross_entropy(log_p, classes), focal(log_p, classes, gamma=0)
+    assert plain.item() == pytest.approx(entropy.item(), abs=1e-6)
+    ours, theirs = torch.autograd.grad(plain, logits, retain_graph=True)[0], torch.autograd.grad(entropy, logits, retain_graph=True)[0]
+    torch.testing.assert_close(ours, theirs)
+    values = [focal(log_p, classes, gamma=gamma).item() for gamma in (0, 1, 2, 5)]
+    assert values == sorted(values, reverse=True) and values[-1] > 0
+    easy, hard = torch.tensor([[[5.0], [0.0]]]), torch.tensor([[[0.0], [5.0]]])  # of two classes, the first is right
+    share = [(focal(F.log_softmax(x, 1), torch.tensor([[0]])) / cross_entropy(F.log_softmax(x, 1), torch.tensor([[0]]))).item() for x in (easy, hard)]
+    assert share[0] < 1e-4 and share[1] > 0.98
+
+
+@each_loss
+@both_dice
+@pytest.mark.parametrize("size", [1e4, 1e30])
+def test_extreme_logits_have_finite_losses_and_gradients(name: str, batch_dice: bool, size: float) -> None:
+    classes = random_case(10)[1]
+    for sign in (1, -1):
+        logits = (sign * size * F.one_hot(classes.clamp_min(0), 3).movedim(-1, 1).float()).requires_grad_()
+        loss = single_loss(name, logits, classes, batch_dice=batch_dice)
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert math.isfinite(loss.item()) and gradient.isfinite().all()
+        assert loss.item() == pytest.approx({"ce": 0, "dice_ce": -1, "dice": -1, "dice_focal": -1}[name], abs=1e-4) or sign < 0
+        assert (gradient.abs().max() > 1e-3) == (sign < 0 and name != "dice")  # only what is surely wrong still pulls; Dice alone is flat there
 
 
 def test_batch_dice_by_hand() -> None:
@@ -69,31 +161,43 @@ def test_a_class_that_is_nowhere_counts_as_found() -> None:
     assert soft_dice(probabilities, classes, batch_dice=False).item() == pytest.approx((1 / 2 + 1) / 2, rel=1e-4)
 
 
-@pytest.mark.parametrize("batch_dice", [False, True])
-def test_unannotated_voxels_count_in_nothing(batch_dice: bool) -> None:
+@each_loss
+def test_a_class_that_one_sample_lacks_is_told_from_one_that_is_nowhere(name: str) -> None:
+    """With batch Dice a false alarm in one sample is shared with the hits of the other; cross-entropy knows no samples."""
+    p = torch.tensor([[[0.1, 0.2], [0.9, 0.8]], [[0.5, 0.9], [0.5, 0.1]]])
+    classes = torch.tensor([[1, 1], [0, 0]])
+    alone, together = (single_loss(name, p.log(), classes, batch_dice=batch_dice).item() for batch_dice in (False, True))
+    assert together == pytest.approx(alone) if name == "ce" else together < alone - 0.2
+
+
+@each_loss
+@both_dice
+def test_unannotated_voxels_count_in_nothing(name: str, batch_dice: bool) -> None:
     logits, classes = random_case(2)
     unknown = (classes < 0).unsqueeze(1).expand_as(logits)
     assert unknown.any() and not unknown.all()
     logits.requires_grad_(True)
-    loss = dice_ce(logits, classes, batch_dice=batch_dice)
+    loss = single_loss(name, logits, classes, batch_dice=batch_dice)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert not gradient[unknown].any() and gradient[~unknown].all()
     changed = torch.where(unknown, 100 * torch.randn(logits.shape), logits.detach())
-    assert dice_ce(changed, classes, batch_dice=batch_dice).item() == pytest.approx(loss.item(), abs=1e-6)
+    assert single_loss(name, changed, classes, batch_dice=batch_dice).item() == pytest.approx(loss.item(), abs=1e-6)
     assert torch.equal(confusion(changed, classes), confusion(logits, classes))
 
 
-def test_nothing_annotated_at_all_is_finite_without_gradient() -> None:
+@each_loss
+def test_nothing_annotated_at_all_is_finite_without_gradient(name: str) -> None:
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = dice_ce(logits, torch.full((1, 4, 4), -1), batch_dice=False)
+    loss = single_loss(name, logits, torch.full((1, 4, 4), -1), batch_dice=False)
     loss.backward()
     assert math.isfinite(loss.item()) and not logits.grad.any()
 
 
-@pytest.mark.parametrize("batch_dice", [False, True])
-def test_the_gradient_is_that_of_the_loss(batch_dice: bool) -> None:
+@each_loss
+@both_dice
+def test_the_gradient_is_that_of_the_loss(name: str, batch_dice: bool) -> None:
     logits, classes = random_case(3, (2, 3, 2, 3))
-    assert torch.autograd.gradcheck(lambda x: dice_ce(x, classes, batch_dice=batch_dice), logits.double().requires_grad_(True))
+    assert torch.autograd.gradcheck(lambda x: single_loss(name, x, classes, batch_dice=batch_dice), logits.double().requires_grad_(True))
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 5])
@@ -104,14 +208,15 @@ def test_stage_weights_halve_and_sum_to_one_without_the_lowest(stages: int) -> N
     assert weights[: max(1, stages - 1)] == pytest.approx([weights[0] / 2**index for index in range(max(1, stages - 1))])
 
 
-def test_deep_supervision_by_hand() -> None:
+@each_loss
+def test_deep_supervision_by_hand(name: str) -> None:
     logits, classes = random_case(4, (1, 3, 8, 8, 8))
     half, quarter = random_case(5, (1, 3, 4, 4, 4))[0], random_case(6, (1, 3, 2, 4, 2))[0]
-    whole = dice_ce(logits, classes, batch_dice=True)
-    coarse = dice_ce(half, classes[:, 1::2, 1::2, 1::2], batch_dice=True)
-    assert deep_dice_ce([logits, half, quarter], classes, batch_dice=True).item() == pytest.approx((2 * whole + coarse).item() / 3, abs=1e-6)
-    assert deep_dice_ce([logits], classes, batch_dice=True).item() == pytest.approx(whole.item())
-    assert deep_dice_ce([logits.bfloat16()], classes, batch_dice=True).dtype == torch.float32
+    whole = single_loss(name, logits, classes, batch_dice=True)
+    coarse = single_loss(name, half, classes[:, 1::2, 1::2, 1::2], batch_dice=True)
+    assert deep_loss(name, [logits, half, quarter], classes, batch_dice=True).item() == pytest.approx((2 * whole + coarse).item() / 3, abs=1e-6)
+    assert deep_loss(name, [logits], classes, batch_dice=True).item() == pytest.approx(whole.item())
+    assert deep_loss(name, [logits.bfloat16()], classes, batch_dice=True).dtype == torch.float32
 
 
 @pytest.mark.parametrize("shape", [(12, 8, 16), (6, 4, 8), (4, 8, 8), (12, 2, 4), (3, 1, 2), (1, 4, 1)])
