@@ -83,34 +83,61 @@ def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Co
     """
     if len(configuration.normalization) != len(image.array):
         raise PlanError(f"The plan has {len(configuration.normalization)} entries under normalization for {len(image.array)} channels: one for each.")
-    mask = crop.nonzero_mask(image.array)
-    box = crop.bounding_box(mask)
-    order = plan.transpose_forward
-    channels = image.array[(slice(None), *box)].transpose(0, *(axis + 1 for axis in order))
-    inside = mask[box].transpose(order)
-    spacing = _reorder(image.geometry.spacing, order)
-    target_spacing = _target_spacing(configuration, spacing)
-    shape = _shape3(inside.shape)
-    ready_shape = _shape3(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, target_spacing, strict=True))
-    rules = configuration.resampling
-    nearest = coarse_axis(spacing, target_spacing, rules.separate_axis_above)
-
+    placement, ready_shape, inside = _place(image, plan, configuration)
+    channels = image.array[(slice(None), *placement.box)].transpose(0, *(axis + 1 for axis in placement.transpose))
     normalized = np.stack([_normalize(channel, inside, rule) for channel, rule in zip(channels, configuration.normalization, strict=True)])
-    resampled = resample(torch.from_numpy(normalized), ready_shape, order=rules.image_order, nearest_axis=nearest)
-    classes = None
-    if labels is not None:
-        native = np.ascontiguousarray(plan.labels.to_classes(labels.array[box]).transpose(order))
-        classes = resample_labels(
-            torch.from_numpy(native), ready_shape, len(plan.labels.values), order=rules.label_order, nearest_axis=nearest
-        ).numpy().astype(np.int16)  # fmt: skip
-    placement = Placement(image.geometry, box, order, shape, spacing, target_spacing)
+    order, nearest = configuration.resampling.image_order, _nearest_axis(placement, configuration)
+    resampled = resample(torch.from_numpy(normalized), ready_shape, order=order, nearest_axis=nearest)
+    classes = None if labels is None else classes_on_grid(labels, placement, ready_shape, plan, configuration)
     return ReadyCase(resampled.numpy(), classes, placement)
+
+
+def place(image: Image, plan: Plan, configuration: Configuration) -> tuple[Placement, Shape3]:
+    """Where the ready voxels of a scan lie in it, and how many there are along Z, Y, X; without making them."""
+    placement, ready_shape, _ = _place(image, plan, configuration)
+    return placement, ready_shape
+
+
+def classes_on_grid(labels: LabelMap, placement: Placement, ready_shape: Shape3, plan: Plan, configuration: Configuration) -> NDArray[np.int16]:
+    """Crop, transpose and resample a segmentation as its scan was.
+
+    Parameters
+    ----------
+    labels : on the scan's grid, with the user's values
+    placement, ready_shape : of the scan's ready voxels
+
+    Returns
+    -------
+    int16 classes (*ready_shape), -1 where nobody annotated
+    """
+    native = np.ascontiguousarray(plan.labels.to_classes(labels.array[placement.box]).transpose(placement.transpose))
+    order, nearest = configuration.resampling.label_order, _nearest_axis(placement, configuration)
+    resampled = resample_labels(torch.from_numpy(native), ready_shape, len(plan.labels.values), order=order, nearest_axis=nearest)
+    classes: NDArray[np.int16] = resampled.numpy().astype(np.int16)
+    return classes
 
 
 def logits_to_scan_shape(placement: Placement, configuration: Configuration) -> tuple[Shape3, int | None]:
     """The shape that logits are resampled to, and the axis along which they are taken from the nearest voxel."""
     rules = configuration.resampling
     return placement.cropped_shape, coarse_axis(placement.ready_spacing, placement.cropped_spacing, rules.separate_axis_above)
+
+
+def _place(image: Image, plan: Plan, configuration: Configuration) -> tuple[Placement, Shape3, NDArray[np.bool_]]:
+    """Placement and ready shape, and which voxels of the cropped, transposed scan are not zero in some channel (holes filled)."""
+    mask = crop.nonzero_mask(image.array)
+    box, order = crop.bounding_box(mask), plan.transpose_forward
+    inside = mask[box].transpose(order)
+    spacing = _reorder(image.geometry.spacing, order)
+    target_spacing = _target_spacing(configuration, spacing)
+    shape = _shape3(inside.shape)
+    ready_shape = _shape3(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, target_spacing, strict=True))
+    return Placement(image.geometry, box, order, shape, spacing, target_spacing), ready_shape, inside
+
+
+def _nearest_axis(placement: Placement, configuration: Configuration) -> int | None:
+    """The axis that is not interpolated on the way from the scan to the ready voxels."""
+    return coarse_axis(placement.cropped_spacing, placement.ready_spacing, configuration.resampling.separate_axis_above)
 
 
 def _normalize(channel_ZYX: NDArray[np.float32], inside: NDArray[np.bool_], rule: Normalization) -> NDArray[np.float32]:

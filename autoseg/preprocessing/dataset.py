@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from autoseg.data.dataset import Case
@@ -44,18 +44,31 @@ def preprocess(
         a file cannot be read or written, or does not fit the plan; names case and file
     """
     missing = [case for case in cases if not store.has(case)]
-    done = len(cases) - len(missing)
-    progress(stage, done, len(cases))
+    make_each(missing, lambda case: _make_ready(case, plan, configuration, store), len(cases), workers=workers, progress=progress, stage=stage)
+    return len(missing)
+
+
+def make_each(missing: Sequence[Case], make: Callable[[Case], None], total: int, *, workers: int | None, progress: Progress, stage: str) -> None:
+    """Do something for each case, in threads; the first error stops it and is raised.
+
+    Parameters
+    ----------
+    missing : the cases
+    make : what to do
+    total : cases in all: those that are not missing are told to `progress` as done
+    workers : threads; by default one a core
+    """
+    done = total - len(missing)
+    progress(stage, done, total)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        futures = {pool.submit(_make_ready, case, plan, configuration, store): case for case in missing}
+        futures = {pool.submit(make, case): case for case in missing}
         try:
             for future in as_completed(futures):
                 future.result()
                 done += 1
-                progress(stage, done, len(cases), futures[future].name)
+                progress(stage, done, total, futures[future].name)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-    return len(missing)
 
 
 def _make_ready(case: Case, plan: Plan, configuration: Configuration, store: CaseStore) -> None:

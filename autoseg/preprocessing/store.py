@@ -3,21 +3,18 @@
 - Four files a case: image and classes as Blosc2 arrays (a patch is read without its case), foreground locations as a NumPy archive, and a JSON
   record. The record is written last and names the settings and the source files it was made from, so that a case is either wholly there and
   valid, or made again.
-- Foreground locations of each class: at most 10,000 voxels but at least 1 % of them, drawn without replacement, seeded by the case's name.
 - Recently used cases stay decoded in memory up to a number of bytes, not of cases.
+- Configurations that make cases ready in the same way share them. What a cascade's previous stage made of them has a record of its own.
 """
 
 import hashlib
 import json
 import zipfile
 import zlib
-from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
-import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,10 +23,11 @@ from autoseg.errors import AutosegError
 from autoseg.files import atomic, read_json, write_json
 from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Configuration, Plan
+from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, damaged, in_few_bytes, write_array
 from autoseg.preprocessing.case import ReadyCase
+from autoseg.preprocessing.foreground import Locations, foreground_locations
 
 FORMAT = 1
-Locations = dict[int, NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,16 @@ class StoredCase:
         return z, y, x
 
 
+class ReadyCases(Protocol):
+    """Where batches take ready cases from: a `CaseStore`, or a `PreviousStore`."""
+
+    def get(self, name: str) -> StoredCase:
+        """A ready case."""
+
+    def shape(self, name: str) -> Shape3:
+        """Its voxels along Z, Y, X."""
+
+
 class CaseStore:
     """Ready cases of one configuration in one folder.
 
@@ -68,10 +76,7 @@ class CaseStore:
     def __init__(self, folder: Path, settings: str, *, memory: int = 2 << 30) -> None:
         self.folder = folder
         self._settings = settings
-        self._budget = memory
-        self._cached: OrderedDict[str, StoredCase] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
+        self._memory: Memory[StoredCase] = Memory(memory)
 
     @classmethod
     def of(cls, folder: Path, plan: Plan, configuration: Configuration) -> "CaseStore":
@@ -83,7 +88,7 @@ class CaseStore:
         if not all(path.is_file() for path in self._files(case.name)):
             return False
         try:
-            return bool(read_json(self._files(case.name)[-1]) == self._record(case))
+            return bool(read_json(self._files(case.name)[-1]) == self.record(case))
         except AutosegError:  # a damaged record is as good as none
             return False
 
@@ -97,14 +102,11 @@ class CaseStore:
         """
         if ready.classes is None:
             raise AutosegError(f"Case {case.name} has no segmentation and cannot be trained on.")
-        content = self._record(case)
+        content = self.record(case)
         image, classes, foreground, record = self._files(case.name)
-        try:
-            record.unlink(missing_ok=True)
-        except OSError as error:
-            raise AutosegError(f"Cannot replace {record}: {error.strerror}. Make {self.folder} a folder that you may write to.") from error
-        _write_array(image, ready.image)
-        _write_array(classes, ready.classes.astype(np.int8 if ready.classes.max() < 128 else np.int16))
+        _unlink(record)
+        write_array(image, ready.image)
+        write_array(classes, in_few_bytes(ready.classes))
         locations: dict[str, Any] = {str(label): found for label, found in foreground_locations(ready.classes, case.name).items()}
         with atomic(foreground) as temporary:
             np.savez_compressed(temporary, **locations)
@@ -118,22 +120,15 @@ class CaseStore:
         AutosegError
             its files are missing or damaged; where patches come from the disk, damage within shows when they are cut
         """
-        with self._lock:
-            if name in self._cached:
-                self._cached.move_to_end(name)
-                return self._cached[name]
+        kept = self._memory.get(name)
+        if kept is not None:
+            return kept
         case = self._read(name)
         size = case.image.nbytes + case.classes.nbytes
-        if size > self._budget // 4:  # too large to keep: patches come from the disk
+        if not self._memory.fits(size):  # patches come from the disk
             return case
         decoded = StoredCase(case.image[:], case.classes[:], case.locations)
-        with self._lock:
-            if name not in self._cached:
-                self._cached[name] = decoded
-                self._bytes += size
-            while self._bytes > self._budget:
-                _, oldest = self._cached.popitem(last=False)
-                self._bytes -= oldest.image.nbytes + oldest.classes.nbytes
+        self._memory.keep(name, decoded, size)
         return decoded
 
     def shape(self, name: str) -> Shape3:
@@ -144,8 +139,22 @@ class CaseStore:
         AutosegError
             its file is missing or damaged
         """
-        z, y, x = _ArrayOnDisk(self._files(name)[1]).shape
+        z, y, x = ArrayOnDisk(self._files(name)[1]).shape
         return z, y, x
+
+    def record(self, case: Case) -> dict[str, Any]:
+        """What a case is made from: format, settings, and the state of its source files now.
+
+        Raises
+        ------
+        AutosegError
+            a source file is gone
+        """
+        files = [*case.channels, *([case.label] if case.label else [])]
+        try:
+            return {"format": FORMAT, "settings": self._settings, "source": [_state(path) for path in files]}
+        except OSError as error:
+            raise AutosegError(f"Case {case.name}: {error.filename}: {error.strerror}. Put it back, or plan anew without it.") from error
 
     def _read(self, name: str) -> StoredCase:
         image, classes, foreground, _ = self._files(name)
@@ -153,8 +162,8 @@ class CaseStore:
             with np.load(foreground, allow_pickle=False) as archive:
                 locations = {int(label): archive[label] for label in archive.files}
         except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-            raise _damaged(foreground, error) from error
-        return StoredCase(_ArrayOnDisk(image), _ArrayOnDisk(classes), locations)
+            raise damaged(foreground, error) from error
+        return StoredCase(ArrayOnDisk(image), ArrayOnDisk(classes), locations)
 
     def _files(self, name: str) -> tuple[Path, Path, Path, Path]:
         """Image, classes, foreground locations, record."""
@@ -163,33 +172,105 @@ class CaseStore:
         )  # fmt: skip
         return image, classes, foreground, record
 
-    def _record(self, case: Case) -> dict[str, Any]:
-        files = [*case.channels, *([case.label] if case.label else [])]
+
+class PreviousStore:
+    """The ready cases of a cascade: those of an image store, with the segmentations that the previous stage made of them.
+
+    Parameters
+    ----------
+    folder : of the segmentations; made when the first is stored
+    images : the ready cases, on the same grid
+    settings : segmentations brought here with other settings count as missing; see `settings_key`
+    memory : bytes of decoded segmentations to keep at most
+    """
+
+    def __init__(self, folder: Path, images: CaseStore, settings: str, *, memory: int = 1 << 29) -> None:
+        self.folder = folder
+        self.images = images
+        self._settings = settings
+        self._memory: Memory[NDArray[Any]] = Memory(memory)
+
+    @classmethod
+    def of(cls, folder: Path, images: CaseStore, plan: Plan, configuration: Configuration) -> "PreviousStore":
+        """The store of a configuration with a previous stage."""
+        return cls(folder, images, settings_key(plan, configuration))
+
+    def has(self, case: Case, file: Path) -> bool:
+        """Whether the segmentation is there, brought with these settings from `file` and the case's scan as they are now."""
+        array, record = self._files(case.name)
+        if not array.is_file():
+            return False
         try:
-            states = [(str(path), path.stat()) for path in files]
+            return bool(read_json(record) == self._record(case, file))
+        except AutosegError:  # a damaged record is as good as none, and so is one whose source is gone
+            return False
+
+    def put(self, case: Case, file: Path, classes_ZYX: NDArray[np.integer]) -> None:
+        """Store the segmentation that was made of a case.
+
+        Parameters
+        ----------
+        file : the previous stage's own, which `classes_ZYX` were made from
+        classes_ZYX : classes 0..K-1 on the ready grid; see `previous.bring_to_grid`
+
+        Raises
+        ------
+        AutosegError
+            the ready case is missing or has another shape, a source file is gone, or the folder cannot be written
+        """
+        content, shape = self._record(case, file), self.images.shape(case.name)
+        if classes_ZYX.shape != shape:
+            raise AutosegError(
+                f"Case {case.name}: {file} gives {classes_ZYX.shape} voxels (Z, Y, X), the ready case has {shape}. Make it ready anew."
+            )
+        array, record = self._files(case.name)
+        _unlink(record)
+        write_array(array, in_few_bytes(classes_ZYX))
+        write_json(record, content)
+
+    def get(self, name: str) -> StoredCase:
+        """A ready case with `previous`, from memory where it still is.
+
+        Raises
+        ------
+        AutosegError
+            a file is missing or damaged; where patches come from the disk, damage within shows when they are cut
+        """
+        case, previous = self.images.get(name), self._memory.get(name)
+        if previous is not None:
+            return replace(case, previous=previous)
+        on_disk = ArrayOnDisk(self._files(name)[0])
+        if self._memory.fits(on_disk.nbytes):
+            previous = on_disk[:]
+            self._memory.keep(name, previous, on_disk.nbytes)
+        return replace(case, previous=on_disk if previous is None else previous)
+
+    def shape(self, name: str) -> Shape3:
+        """Voxels of a ready case along Z, Y, X, without decoding it; raises what `CaseStore.shape` does."""
+        return self.images.shape(name)
+
+    def _files(self, name: str) -> tuple[Path, Path]:
+        """Segmentation, record."""
+        return self.folder / f"{name}.previous.b2nd", self.folder / f"{name}.previous.json"
+
+    def _record(self, case: Case, file: Path) -> dict[str, Any]:
+        try:
+            state = _state(file)
         except OSError as error:
-            raise AutosegError(f"Case {case.name}: {error.filename}: {error.strerror}. Put it back, or plan anew without it.") from error
-        return {"format": FORMAT, "settings": self._settings, "source": [[path, state.st_size, state.st_mtime_ns] for path, state in states]}
+            raise AutosegError(f"Case {case.name}: {file}: {error.strerror}. Predict it anew with the previous stage.") from error
+        return {"format": FORMAT, "settings": self._settings, "previous": state, "case": self.images.record(case)}
 
 
-class _ArrayOnDisk:
-    """A compressed array that is decoded where it is sliced; damage is an `AutosegError`."""
+def store_name(plan: Plan, name: str) -> str:
+    """The configuration whose ready cases another one uses: the plan's first that makes cases ready in the same way, often itself.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._array = blosc2.open(str(path), mode="r", mmap_mode="r")
-        except (OSError, RuntimeError, ValueError) as error:
-            raise _damaged(path, error) from error
-        self.shape: tuple[int, ...] = self._array.shape
-        self.nbytes = int(np.prod(self.shape, dtype=np.int64)) * self._array.dtype.itemsize
-
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        try:
-            part: NDArray[Any] = self._array[key]
-        except (RuntimeError, ValueError) as error:
-            raise _damaged(self._path, error) from error
-        return part
+    Raises
+    ------
+    PlanError
+        the plan has no configuration of that name
+    """
+    key = settings_key(plan, plan.configuration(name))
+    return next(other for other, configuration in plan.configurations.items() if settings_key(plan, configuration) == key)
 
 
 def settings_key(plan: Plan, configuration: Configuration) -> str:
@@ -206,37 +287,14 @@ def settings_key(plan: Plan, configuration: Configuration) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def foreground_locations(classes_ZYX: NDArray[np.integer], case_name: str) -> Locations:
-    """Voxels of each class above 0: at most 10,000 but at least 1 % of them (nnU-Net's rule), seeded by the case's name.
-
-    Returns
-    -------
-    class -> int32 (N, 3), only for classes that are there
-    """
-    generator = np.random.default_rng(zlib.crc32(case_name.encode()))
-    voxels = np.flatnonzero(classes_ZYX > 0)
-    found = classes_ZYX.reshape(-1)[voxels]
-    locations: Locations = {}
-    for label in np.flatnonzero(np.bincount(found)):
-        members = voxels[found == label]
-        count = max(min(10_000, len(members)), -(-len(members) // 100))
-        drawn = np.sort(generator.choice(members, count, replace=False)) if count < len(members) else members
-        locations[int(label)] = np.stack(np.unravel_index(drawn, classes_ZYX.shape), axis=1).astype(np.int32)
-    return locations
+def _state(path: Path) -> list[str | int]:
+    """What changes when a file does."""
+    state = path.stat()
+    return [str(path), state.st_size, state.st_mtime_ns]
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> None:
-    with atomic(path) as temporary:
-        chunks = (*(1 for _ in array.shape[:-3]), *(min(64, size) for size in array.shape[-3:]))
-        blocks = (*(1 for _ in array.shape[:-3]), *(min(16, size) for size in array.shape[-3:-1]), chunks[-1])
-        try:
-            blosc2.asarray(
-                np.ascontiguousarray(array), urlpath=str(temporary), mode="w", chunks=chunks, blocks=blocks,
-                cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=3, filters=[blosc2.Filter.SHUFFLE]),
-            )  # fmt: skip
-        except RuntimeError as error:  # what the library makes of a full disk
-            raise AutosegError(f"Cannot write {path}: {error}. Free the disk or choose a folder you may write to.") from error
-
-
-def _damaged(path: Path, error: Exception) -> AutosegError:
-    return AutosegError(f"The ready case's file {path} cannot be read ({error}). Delete it and start again; it is made anew.")
+def _unlink(record: Path) -> None:
+    try:
+        record.unlink(missing_ok=True)
+    except OSError as error:
+        raise AutosegError(f"Cannot replace {record}: {error.strerror}. Make {record.parent} a folder that you may write to.") from error

@@ -1,0 +1,106 @@
+"""Arrays on disk from which parts are read, and those that are kept decoded in memory.
+
+- Blosc2 in chunks of 64 voxels an axis: a patch is read without its case. Files are whole or absent.
+- What is kept is bounded by a number of bytes, not of arrays; what was used longest ago goes first.
+"""
+
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+import blosc2
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.errors import AutosegError
+from autoseg.files import atomic
+
+Kept = TypeVar("Kept")
+
+
+class ArrayOnDisk:
+    """A compressed array that is decoded where it is sliced; damage is an `AutosegError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._array = blosc2.open(str(path), mode="r", mmap_mode="r")
+        except (OSError, RuntimeError, ValueError) as error:
+            raise damaged(path, error) from error
+        self.shape: tuple[int, ...] = self._array.shape
+        self.nbytes = int(np.prod(self.shape, dtype=np.int64)) * self._array.dtype.itemsize
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        try:
+            part: NDArray[Any] = self._array[key]
+        except (RuntimeError, ValueError) as error:
+            raise damaged(self._path, error) from error
+        return part
+
+
+class Memory(Generic[Kept]):
+    """The things used last, up to a number of bytes; may be used from several threads.
+
+    Parameters
+    ----------
+    budget : bytes to keep at most
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._kept: OrderedDict[str, tuple[Kept, int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def fits(self, size: int) -> bool:
+        """Whether a thing of so many bytes is kept at all: at least four of them must find room."""
+        return size <= self._budget // 4
+
+    def get(self, name: str) -> Kept | None:
+        """What was kept under that name, if it still is."""
+        with self._lock:
+            if name not in self._kept:
+                return None
+            self._kept.move_to_end(name)
+            return self._kept[name][0]
+
+    def keep(self, name: str, thing: Kept, size: int) -> None:
+        """Keep a thing of so many bytes."""
+        with self._lock:
+            if name not in self._kept:
+                self._kept[name] = thing, size
+                self._bytes += size
+            while self._bytes > self._budget:
+                _, (_, freed) = self._kept.popitem(last=False)
+                self._bytes -= freed
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array whose last three axes are Z, Y, X.
+
+    Raises
+    ------
+    AutosegError
+        the folder cannot be written, or the disk is full
+    """
+    with atomic(path) as temporary:
+        chunks = (*(1 for _ in array.shape[:-3]), *(min(64, size) for size in array.shape[-3:]))
+        blocks = (*(1 for _ in array.shape[:-3]), *(min(16, size) for size in array.shape[-3:-1]), chunks[-1])
+        try:
+            blosc2.asarray(
+                np.ascontiguousarray(array), urlpath=str(temporary), mode="w", chunks=chunks, blocks=blocks,
+                cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=3, filters=[blosc2.Filter.SHUFFLE]),
+            )  # fmt: skip
+        except RuntimeError as error:  # what the library makes of a full disk
+            raise AutosegError(f"Cannot write {path}: {error}. Free the disk or choose a folder you may write to.") from error
+
+
+def in_few_bytes(classes_ZYX: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Classes as int8 where they fit, else int16."""
+    return classes_ZYX.astype(np.int8 if classes_ZYX.max() < 128 else np.int16)
+
+
+def damaged(path: Path, error: Exception) -> AutosegError:
+    """What to say about a file that cannot be read."""
+    return AutosegError(f"The ready case's file {path} cannot be read ({error}). Delete it and start again; it is made anew.")
