@@ -1,6 +1,8 @@
 """A tiny dataset of phantoms made ready, and a plan with a tiny network, for the tests of training."""
 
+import csv
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from autoseg.data.dataset import Case
 from autoseg.data.phantom import write_phantoms
@@ -173,6 +177,20 @@ class Setting:
     def interrupted(self, plan: Plan, folder: Path, after: int, target: Target | None = None, **options: Any) -> None:
         with pytest.raises(Interrupted, match="goes on from there"):
             self.train(plan, folder, target, stop_after=after, **options)
+
+    @staticmethod
+    def weights_in(folder: Path) -> dict[str, Tensor]:
+        return load_file(folder / "weights.safetensors")
+
+    def same_weights(self, one: Path, other: Path) -> bool:
+        first, second = self.weights_in(one), self.weights_in(other)
+        return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+    @staticmethod
+    def log_of(folder: Path) -> list[dict[str, float]]:
+        """Rows of the log; an empty field is not a number."""
+        with (folder / "log.csv").open(newline="") as file:
+            return [{key: float(value) if value else math.nan for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 @pytest.fixture
