@@ -2,9 +2,11 @@
 
 - `plan.json` (the plan it was trained with), `model.json` (which configuration and fold), `weights.safetensors`.
 - Loading runs no code from the folder: no pickle, no import by a name found in it.
+- A cascade needs its previous stage's folder too, which lies beside its own: `models/<dataset>/<previous stage>/`.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from autoseg.networks.weights import load_weights, weights_of, write_tensors
 from autoseg.planning.plan import Configuration, Plan, read_plan, write_plan
 
 PLAN, MODEL, WEIGHTS = "plan.json", "model.json", "weights.safetensors"
+PREVIOUS = "previous.json"  # of a cascade: the previous stage's weights whose segmentations it was trained on
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,17 @@ def is_trained(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file()
 
 
+def trained_folds(folder: Path) -> list[Path]:
+    """The trained folds in a configuration's folder: 0, 1, ...; the one of all cases only where there are no others."""
+    found = sorted(entry for entry in folder.glob("fold_*") if is_trained(entry))
+    return [entry for entry in found if entry.name != "fold_all"] or found
+
+
+def fold_of(folder: Path) -> str:
+    """The fold that a model folder is named for: "0".."4" or "all"."""
+    return folder.name.removeprefix("fold_")
+
+
 def load_model(folder: Path) -> Model:
     """Load a trained model.
 
@@ -89,9 +103,9 @@ def load_model(folder: Path) -> Model:
         raise AutosegError(f"{folder / MODEL} names the recipe '{recipe}', but the plan beside it has none of that name. Copy the model again.")
     network = build(configuration, in_channels=plan.input_channels(name), num_classes=len(plan.dataset.labels.values))
     try:
-        load_weights(network, load_file(folder / WEIGHTS))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise AutosegError(f"{folder / WEIGHTS} is damaged or does not fit the plan beside it: {error}. Copy the model again.") from error
+        load_weights(network, read_weights(folder))
+    except ValueError as error:
+        raise _damaged(folder, error) from error
     set_deep_supervision(network, False)
     return Model(folder, plan, name, network.eval().requires_grad_(False), recipe)
 
@@ -116,10 +130,43 @@ def load_folds(folders: list[Path]) -> list[Model]:
     return models
 
 
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights that lie in a fold's folder, by name.
+
+    Raises
+    ------
+    AutosegError
+        the file is missing or damaged
+    """
+    try:
+        return load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(folder, error) from error
+
+
 def weights_fingerprint(model: Model) -> str:
     """A short text that changes when the weights do, the same on every device."""
+    return _fingerprint(weights_of(model.network))
+
+
+def stored_fingerprint(folder: Path) -> str:
+    """`weights_fingerprint` of the model that lies in a folder, without building its network.
+
+    Raises
+    ------
+    AutosegError
+        the weights are missing or damaged
+    """
+    return _fingerprint(read_weights(folder))
+
+
+def _fingerprint(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(weights_of(model.network).items()):
+    for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().numpy().tobytes())  # in the order of the indices, whatever the memory format
     return digest.hexdigest()[:16]
+
+
+def _damaged(folder: Path, error: Exception) -> AutosegError:
+    return AutosegError(f"{folder / WEIGHTS} is damaged or does not fit the plan beside it: {error}. Copy the model again.")

@@ -3,11 +3,13 @@
 - The folds of one configuration share preprocessing; their logits are averaged before the classes are decided.
 - Logits travel to the scan's grid slab by slab with a running argmax; at equal grids nothing is resampled.
 - How the networks run (precision, memory format) is timed once, before the first case.
+- The second stage of a cascade sees the segmentation of the first as further channels; `cascade.py` puts the two together.
 """
 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +22,11 @@ from autoseg.imaging.resample import resample, resampled_argmax
 from autoseg.inference.execution import Execution, candidates, choose, enough_memory, inference
 from autoseg.inference.model_folder import Model
 from autoseg.inference.sliding_window import predict_logits, windows
-from autoseg.planning.plan import Configuration
+from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.case import Placement, ReadyCase, logits_to_scan_shape, prepare
+from autoseg.preprocessing.previous import with_previous
 
+Ready = TypeVar("Ready")
 TOO_LARGE = "Close other programs that use it, or predict with --device cpu."
 
 
@@ -38,6 +42,35 @@ class Prediction:
 
     labels: LabelMap
     probabilities: NDArray[np.float16] | None
+
+
+class Segmenter(Protocol[Ready]):
+    """What segments scans: a `Predictor`, or a `Cascade` of two. `Ready` is what it makes of a scan on the host."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def configuration(self) -> Configuration: ...
+
+    @property
+    def step(self) -> float: ...
+
+    @property
+    def mirror(self) -> bool: ...
+
+    @property
+    def execution(self) -> Execution: ...
+
+    def prepare(self, image: Image) -> Ready: ...
+
+    def predict(
+        self, ready: Ready, *, probabilities: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Prediction: ...
+
+    def expected_seconds(self, shapes: Iterable[Shape3]) -> float: ...
+
+    def count_windows(self, ready: Ready) -> int: ...
 
 
 class Predictor:
@@ -90,7 +123,7 @@ class Predictor:
 
         Parameters
         ----------
-        ready : from `prepare`
+        ready : from `prepare`; for the second stage of a cascade with the first one's segmentation as `previous`
         probabilities : also give the softmax probabilities of every class
         progress : told how many of how many windows are done, over all folds
 
@@ -113,7 +146,7 @@ class Predictor:
     def expected_seconds(self, shapes: Iterable[Shape3]) -> float:
         """How long the networks will take for ready scans of these shapes (Z, Y, X), told from the time of one window."""
         image = torch.zeros(self.plan.input_channels(self._name), *self.patch, device=self.execution.device)
-        count = sum(len(windows(self._padded(shape), self.patch, self.step)) for shape in shapes)
+        count = sum(self._windows(shape) for shape in shapes)
         seconds = 0.0
         with inference(self._networks[0]), enough_memory(self.execution.device, TOO_LARGE):
             for _ in range(2):  # the first warms up
@@ -122,12 +155,27 @@ class Predictor:
                 seconds = time.monotonic() - begun
         return seconds * count * len(self._networks) * 2.0 ** len(self._mirror_axes)
 
-    def _padded(self, shape: Shape3) -> Shape3:
+    def count_windows(self, ready: ReadyCase) -> int:
+        """How many windows `predict` will tell its progress of, over all folds."""
+        z, y, x = ready.image.shape[1:]
+        return self._windows((z, y, x)) * len(self._networks)
+
+    def _windows(self, shape: Shape3) -> int:
         z, y, x = (max(length, size) for length, size in zip(shape, self.patch, strict=True))
-        return z, y, x
+        return len(windows((z, y, x), self.patch, self.step))
+
+    def _input(self, ready: ReadyCase) -> Tensor:
+        image = torch.from_numpy(ready.image).to(self.execution.device)
+        if self.configuration.previous_stage is None:
+            return image
+        if ready.previous is None:
+            raise AutosegError(
+                f"'{self._name}' also sees the segmentation of '{self.configuration.previous_stage}', and none was given. Predict with both stages."
+            )
+        return with_previous(image, ready.previous, len(self.plan.dataset.labels.values))
 
     def _logits(self, ready: ReadyCase, progress: Callable[[int, int], None]) -> Tensor:
-        image = torch.from_numpy(ready.image).to(self.execution.device)
+        image = self._input(ready)
         folds = len(self._networks)
         mean: Tensor | None = None
         for index, network in enumerate(self._networks):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +20,24 @@ from autoseg.errors import AutosegError
 from autoseg.files import atomic, read_json, write_json
 from autoseg.imaging.read import stem_of
 from autoseg.imaging.write import write_labels
-from autoseg.inference.model_folder import Model, weights_fingerprint
-from autoseg.inference.predictor import Prediction, Predictor
+from autoseg.inference.model_folder import Model, fold_of, weights_fingerprint
+from autoseg.inference.predictor import Prediction, Ready, Segmenter
 from autoseg.inference.record import RECORD
-from autoseg.preprocessing.case import ReadyCase
 from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
 
 
 @dataclass(frozen=True)
 class Source:
-    """What makes predictions: written beside them, compared before more are added."""
+    """What makes predictions: written beside them, compared before more are added.
+
+    Attributes
+    ----------
+    dataset, configuration, folds : which models
+    weights : a digest for each fold
+    step, mirror : how the window moves, and whether mirrored images are averaged
+    previous : the same of a cascade's previous stage
+    """
 
     dataset: str
     configuration: str
@@ -37,17 +45,19 @@ class Source:
     weights: tuple[str, ...]
     step: float
     mirror: bool
+    previous: "Source | None" = None
 
     @classmethod
-    def of(cls, models: Sequence[Model], predictor: Predictor) -> "Source":
-        """What a predictor made of these models is."""
+    def of(cls, models: Sequence[Model], segmenter: Segmenter[Any], previous: "Source | None" = None) -> "Source":
+        """What a segmenter made of these models is, `previous` what its previous stage is."""
         return cls(
-            dataset=predictor.plan.dataset.name,
+            dataset=segmenter.plan.dataset.name,
             configuration=models[0].configuration_name,
-            folds=tuple(model.folder.name.removeprefix("fold_") for model in models),
+            folds=tuple(fold_of(model.folder) for model in models),
             weights=tuple(weights_fingerprint(model) for model in models),
-            step=predictor.step,
-            mirror=predictor.mirror,
+            step=segmenter.step,
+            mirror=segmenter.mirror,
+            previous=previous,
         )
 
 
@@ -60,7 +70,7 @@ class Outcome:
 
 
 def predict_cases(
-    predictor: Predictor,
+    segmenter: Segmenter[Ready],
     cases: Sequence[Case],
     output: Path,
     source: Source,
@@ -74,9 +84,10 @@ def predict_cases(
 
     Parameters
     ----------
+    segmenter : a predictor or a cascade
     cases : channels in the plan's order
     output : gets `<case><file ending>` and, with `probabilities`, `<case>.npz` (float16 (K, Z, Y, X) under "probabilities")
-    source : what the predictor is
+    source : what the segmenter is
     overwrite : predict finished cases again, and replace another model's predictions
 
     Raises
@@ -85,27 +96,27 @@ def predict_cases(
         a case cannot be read or predicted (names it; what was finished before stays), the folder holds another model's predictions
         or files of others, or an image would be overwritten
     """
-    files = {case.name: output / f"{case.name}{predictor.plan.dataset.file_ending}" for case in cases}
+    files = {case.name: output / f"{case.name}{segmenter.plan.dataset.file_ending}" for case in cases}
     _require_apart(cases, files)
     _claim(output, source, list(files.values()), overwrite)
-    waiting = [case for case in cases if overwrite or not _finished(case, files[case.name], probabilities)]
+    waiting = [case for case in cases if overwrite or not is_finished(case, files[case.name], probabilities=probabilities)]
     waiting_names = {case.name for case in waiting}
     skipped = tuple(case.name for case in cases if case.name not in waiting_names)
     progress(stage, 0, 1000 * len(waiting), f"{len(skipped)} of {len(cases)} cases were there already" if skipped else "")
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
-        upcoming = reader.submit(_read, waiting[0], predictor) if waiting else None
+        upcoming = reader.submit(_read, waiting[0], segmenter) if waiting else None
         writing: Future[None] | None = None
         for index, case in enumerate(waiting):
             if upcoming is None:
                 break
             ready = upcoming.result()
-            upcoming = reader.submit(_read, waiting[index + 1], predictor) if index + 1 < len(waiting) else None
+            upcoming = reader.submit(_read, waiting[index + 1], segmenter) if index + 1 < len(waiting) else None
 
             def report(done: int, total: int, place: int = index, name: str = case.name) -> None:
                 progress(stage, 1000 * place + 1000 * done // total, 1000 * len(waiting), f"case {place + 1} of {len(waiting)}: {name}")
 
             with naming(case):
-                prediction = predictor.predict(ready, probabilities=probabilities, progress=report)
+                prediction = segmenter.predict(ready, probabilities=probabilities, progress=report)
             if writing is not None:
                 writing.result()
             writing = writer.submit(_write, prediction, files[case.name])
@@ -116,7 +127,17 @@ def predict_cases(
 
 def record_of(source: Source) -> dict[str, object]:
     """What `predictions.json` holds for a source."""
-    return asdict(source) | {"folds": list(source.folds), "weights": list(source.weights)}
+    record = asdict(source) | {"folds": list(source.folds), "weights": list(source.weights)}
+    del record["previous"]
+    return record if source.previous is None else record | {"previous": record_of(source.previous)}
+
+
+def is_finished(case: Case, target: Path, *, probabilities: bool = False) -> bool:
+    """Whether a case's prediction is there, newer than its images and than the record of what made it."""
+    wanted = [target, _probability_file(target)] if probabilities else [target]
+    before = [path for path in (*case.channels, target.with_name(RECORD)) if path.is_file()]  # a missing image is the reader's to name
+    newest = max((path.stat().st_mtime_ns for path in before), default=0)
+    return all(path.is_file() and path.stat().st_mtime_ns >= newest for path in wanted)
 
 
 def _require_apart(cases: Sequence[Case], files: Mapping[str, Path]) -> None:
@@ -144,16 +165,9 @@ def _claim(output: Path, source: Source, targets: Sequence[Path], overwrite: boo
     write_json(record, mine)
 
 
-def _finished(case: Case, target: Path, probabilities: bool) -> bool:
-    wanted = [target, _probability_file(target)] if probabilities else [target]
-    before = [path for path in (*case.channels, target.with_name(RECORD)) if path.is_file()]  # a missing image is the reader's to name
-    newest = max(path.stat().st_mtime_ns for path in before)
-    return all(path.is_file() and path.stat().st_mtime_ns >= newest for path in wanted)
-
-
-def _read(case: Case, predictor: Predictor) -> ReadyCase:
+def _read(case: Case, segmenter: Segmenter[Ready]) -> Ready:
     with naming(case):
-        return predictor.prepare(read_scan(case, predictor.plan))
+        return segmenter.prepare(read_scan(case, segmenter.plan))
 
 
 def _write(prediction: Prediction, target: Path) -> None:

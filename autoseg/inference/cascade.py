@@ -1,0 +1,196 @@
+"""Two stages: the networks of a cascade also see the segmentation that the networks of its previous stage made of the same scan.
+
+- The first segmentation travels as a label map on the scan's own grid, in training as in prediction: both see the same thing, and the stages may
+  differ in spacing, axis order and dimensions.
+- The previous stage's models lie beside the cascade's: `<previous stage>/fold_<k>` in the same folder as `<cascade>/fold_<k>`.
+- New scans are segmented by all trained folds of the previous stage. The cases that a fold validates on are segmented by that fold of the previous
+  stage alone: the others were trained on them.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic
+
+from autoseg.errors import AutosegError
+from autoseg.files import read_json
+from autoseg.imaging.image import Image, Shape3
+from autoseg.inference.execution import Execution
+from autoseg.inference.model_folder import PREVIOUS, Model, is_trained, load_folds, trained_folds
+from autoseg.inference.predictor import Prediction, Predictor, Ready, Segmenter
+from autoseg.inference.run import Source
+from autoseg.planning.plan import Configuration, Plan
+from autoseg.preprocessing.case import ReadyCase
+from autoseg.preprocessing.previous import bring_to_grid
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Trained networks before they are placed on a device.
+
+    Attributes
+    ----------
+    models : the folds of one configuration
+    previous : where that is a cascade, what its previous stage is segmented with
+    """
+
+    models: list[Model]
+    previous: "Ensemble | None" = None
+
+    @property
+    def plan(self) -> Plan:
+        return self.models[0].plan
+
+    @property
+    def configuration_name(self) -> str:
+        return self.models[0].configuration_name
+
+    def place(self, device: str, *, step: float | None = None, mirror: bool = True) -> tuple[Segmenter[Any], Source]:
+        """Place the networks on a device; also what they are, for the record. Parameters and errors as of `Predictor`, for every stage."""
+        own = Predictor(self.models, device, step=step, mirror=mirror)
+        if self.previous is None:
+            return own, Source.of(self.models, own)
+        previous, source = self.previous.place(device, step=step, mirror=mirror)
+        return Cascade(previous, own), Source.of(self.models, own, source)
+
+
+@dataclass(frozen=True)
+class ReadyStages(Generic[Ready]):
+    """A scan made ready for the previous stage and for the networks that follow it."""
+
+    previous: Ready
+    own: ReadyCase
+
+
+class Cascade(Generic[Ready]):
+    """A segmenter of two stages.
+
+    Parameters
+    ----------
+    previous : makes the first segmentation
+    own : the cascade's networks
+
+    Raises
+    ------
+    AutosegError
+        the two are not for the same channels and labels
+    """
+
+    def __init__(self, previous: Segmenter[Ready], own: Predictor) -> None:
+        before, after = previous.plan.dataset, own.plan.dataset
+        if before.labels != after.labels or before.channel_names != after.channel_names:
+            raise AutosegError(
+                f"The previous stage was trained for other labels or channels ({', '.join(before.labels.names)}; {', '.join(before.channel_names)})"
+                f" than the cascade ({', '.join(after.labels.names)}; {', '.join(after.channel_names)}). Train both with one plan."
+            )
+        self._previous, self._own = previous, own
+
+    @property
+    def plan(self) -> Plan:
+        return self._own.plan
+
+    @property
+    def configuration(self) -> Configuration:
+        return self._own.configuration
+
+    @property
+    def step(self) -> float:
+        return self._own.step
+
+    @property
+    def mirror(self) -> bool:
+        return self._own.mirror
+
+    @property
+    def execution(self) -> Execution:
+        return self._own.execution
+
+    def prepare(self, image: Image) -> ReadyStages[Ready]:
+        """Make a scan ready for both stages; needs no device and may run in another thread."""
+        return ReadyStages(self._previous.prepare(image), self._own.prepare(image))
+
+    def predict(
+        self, ready: ReadyStages[Ready], *, probabilities: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Prediction:
+        """Segment a scan with the previous stage, then with the cascade's networks. Parameters and errors as of `Predictor.predict`."""
+        first = self._previous.count_windows(ready.previous)
+        both = self.count_windows(ready)
+        labels = self._previous.predict(ready.previous, progress=lambda done, total: progress(done, both)).labels
+        z, y, x = ready.own.image.shape[1:]
+        classes = bring_to_grid(labels, ready.own.placement, (z, y, x), self.plan, self.configuration)
+        own = replace(ready.own, previous=classes)
+        return self._own.predict(own, probabilities=probabilities, progress=lambda done, total: progress(first + done, both))
+
+    def expected_seconds(self, shapes: Iterable[Shape3]) -> float:
+        """How long both stages will take for scans whose ready shapes (Z, Y, X) for the cascade's networks are these."""
+        own = list(shapes)
+        before = [_on_other_grid(shape, self.configuration, self._previous.configuration) for shape in own]
+        return self._previous.expected_seconds(before) + self._own.expected_seconds(own)
+
+    def count_windows(self, ready: ReadyStages[Ready]) -> int:
+        """How many windows `predict` will tell its progress of, over both stages."""
+        return self._previous.count_windows(ready.previous) + self._own.count_windows(ready.own)
+
+
+def load_ensemble(folders: Sequence[Path], *, previous_fold: str | None = None) -> Ensemble:
+    """Load folds of one configuration and, for a cascade, those of its previous stage.
+
+    Parameters
+    ----------
+    folders : of the trained folds
+    previous_fold : the one fold of the previous stage to use; by default all that are trained
+
+    Raises
+    ------
+    AutosegError
+        a model is missing, cannot be loaded, or does not belong to the others; names the folder and what to do
+    """
+    models = load_folds(list(folders))
+    name, previous = models[0].configuration_name, models[0].configuration.previous_stage
+    if previous is None:
+        return Ensemble(models)
+    before = load_ensemble(_previous_folders(folders[0], name, previous, previous_fold), previous_fold=previous_fold)
+    if before.configuration_name != previous:
+        raise AutosegError(
+            f"{before.models[0].folder} holds a model of '{before.configuration_name}', not of '{previous}' that '{name}' builds on."
+            " Copy the right one there."
+        )
+    return Ensemble(models, before)
+
+
+def trained_on_others(folder: Path, source: Source | None) -> list[str]:
+    """The folds of the previous stage that a cascade's fold was trained with other weights of.
+
+    Parameters
+    ----------
+    folder : of the cascade's fold
+    source : what the previous stage is now
+    """
+    if source is None or not (folder / PREVIOUS).is_file():
+        return []
+    known = read_json(folder / PREVIOUS)["weights"]
+    return [fold for fold, weights in zip(source.folds, source.weights, strict=True) if known.get(fold, weights) != weights]
+
+
+def _previous_folders(folder: Path, name: str, previous: str, fold: str | None) -> list[Path]:
+    root = Path(os.path.abspath(folder)).parent.parent / previous  # noqa: PTH100 - beside it as the user sees it, not where a link leads
+    found = trained_folds(root) if fold is None else [entry for entry in [root / f"fold_{fold}"] if is_trained(entry)]
+    if not found:
+        which = "no trained fold" if fold is None else f"no trained fold {fold}"
+        raise AutosegError(
+            f"'{name}' builds on the segmentations of '{previous}', but there is {which} of it in {root}."
+            f" Copy that folder beside the other, or train it: autoseg train {previous} {fold or 'cv'}"
+        )
+    return found
+
+
+def _on_other_grid(shape: Shape3, before: Configuration, after: Configuration) -> Shape3:
+    """About the shape that a ready case has at the spacing of another configuration; slices of a 2D one stay as many as they are."""
+    spacings = zip(_spacing(before, after), _spacing(after, before), shape, strict=True)
+    z, y, x = (max(1, round(size * old / new)) for old, new, size in spacings)
+    return z, y, x
+
+
+def _spacing(configuration: Configuration, other: Configuration) -> tuple[float, ...]:
+    return (1.0, *configuration.spacing[-2:]) if 2 in (configuration.dimensions, other.dimensions) else configuration.spacing
