@@ -2,7 +2,8 @@
 
 - Order (nnU-Net's): rotation and scaling, noise, blur, brightness, contrast, low resolution, gamma on the inverted image, gamma, mirroring.
 - A sample that does not move is never interpolated; of one that does, only the box that the patch needs was loaded.
-- Images are interpolated linearly, classes as one-hot channels of which the largest wins.
+- Images are interpolated linearly, label maps as one-hot channels of which the largest wins.
+- Slice-wise, what lies along the first axis is left alone by rotation, scaling and low resolution; noise and blur act on all axes.
 """
 
 from math import ceil, cos, radians, sin
@@ -15,29 +16,30 @@ from autoseg.imaging.image import Shape3
 from autoseg.training.draws import Draw
 
 
-def apply(draw: Draw, image_CZYX: Tensor, classes_ZYX: Tensor, patch: Shape3, *, keep_zero: bool) -> tuple[Tensor, Tensor]:
+def apply(draw: Draw, image_CZYX: Tensor, labels: Tensor, patch: Shape3, *, keep_zero: bool) -> tuple[Tensor, Tensor]:
     """Augment one sample.
 
     Parameters
     ----------
     draw : what happens
-    image_CZYX, classes_ZYX : float32 and int64 voxels of the box `box_shape(draw, patch)`, centred where the patch is
+    image_CZYX : float32 voxels of the box `box_shape(draw, patch)`, centred where the patch is
+    labels : integers, one map (*box) or several (L, *box), of the same voxels
     patch : voxels of the result
     keep_zero : voxels that are 0 in all channels (outside the head) are 0 again at the end
 
     Returns
     -------
-    image (C, *patch) and classes (*patch)
+    image (C, *patch) and labels (*patch) or (L, *patch), of their types
     """
-    image, classes = move(draw, image_CZYX, classes_ZYX, patch) if draw.moves else (image_CZYX, classes_ZYX)
+    image, moved = move(draw, image_CZYX, labels, patch) if draw.moves else (image_CZYX, labels)
     outside = (image == 0).all(0) if keep_zero else None
     image = change_intensities(draw, image)
     if outside is not None and image is not image_CZYX:
         image = image.masked_fill(outside, 0.0)
     if draw.flips:
-        image = image.flip([axis + 1 for axis in draw.flips])
-        classes = classes.flip(list(draw.flips))
-    return image, classes
+        axes = [axis - 3 for axis in draw.flips]
+        image, moved = image.flip(axes), moved.flip(axes)
+    return image, moved
 
 
 def box_shape(draw: Draw, patch: Shape3) -> Shape3:
@@ -61,14 +63,17 @@ def affine(draw: Draw) -> Tensor:
     return about_z @ about_y @ about_x @ torch.diag(scale)
 
 
-def move(draw: Draw, image_CZYX: Tensor, classes_ZYX: Tensor, patch: Shape3) -> tuple[Tensor, Tensor]:
-    """Rotate and scale: voxels of the box -> voxels of the patch."""
-    grid = _sampling_grid(affine(draw), patch, classes_ZYX.shape).to(image_CZYX)
-    present = torch.unique(classes_ZYX)
-    one_hot = torch.stack([classes_ZYX == label for label in present]).to(image_CZYX.dtype)
-    moved = F.grid_sample(torch.cat([image_CZYX, one_hot])[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0]
-    channels = len(image_CZYX)
-    return moved[:channels], present[moved[channels:].argmax(0)]
+def move(draw: Draw, image_CZYX: Tensor, labels: Tensor, patch: Shape3) -> tuple[Tensor, Tensor]:
+    """Rotate and scale image and label maps, (*box) or (L, *box), at once: voxels of the box -> voxels of the patch."""
+    box = labels.shape[-3:]
+    grid = _sampling_grid(affine(draw), patch, box).to(image_CZYX)
+    maps = labels.reshape(-1, *box).unbind()
+    present = [torch.unique(one) for one in maps]
+    one_hot = [(one == found[:, None, None, None]).to(image_CZYX.dtype) for one, found in zip(maps, present, strict=True)]
+    moved = F.grid_sample(torch.cat([image_CZYX, *one_hot])[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0]
+    image, *shares = moved.split([len(image_CZYX), *map(len, present)])
+    largest = torch.stack([found[share.argmax(0)] for found, share in zip(present, shares, strict=True)])
+    return image, largest.reshape(*labels.shape[:-3], *patch)
 
 
 def change_intensities(draw: Draw, image_CZYX: Tensor) -> Tensor:
@@ -79,13 +84,15 @@ def change_intensities(draw: Draw, image_CZYX: Tensor) -> Tensor:
         x = x + torch.randn(x.shape, generator=generator, device=x.device) * draw.noise
     changes = zip(draw.blur, draw.brightness, draw.contrast, draw.low_resolution, draw.gamma_inverted, draw.gamma, strict=True)
     before = x.unbind()
-    after = [_change_channel(channel, *values) for channel, values in zip(before, changes, strict=True)]
+    after = [_change_channel(channel, draw.in_plane, *values) for channel, values in zip(before, changes, strict=True)]
     if all(new is old for new, old in zip(after, before, strict=True)):
         return x
     return torch.stack(after)
 
 
-def _change_channel(x: Tensor, blur: float, brightness: float, contrast: float, scale: float, gamma_inverted: float, gamma: float) -> Tensor:
+def _change_channel(
+    x: Tensor, in_plane: bool, blur: float, brightness: float, contrast: float, scale: float, gamma_inverted: float, gamma: float
+) -> Tensor:
     if blur:
         x = blurred(x, blur)
     if brightness != 1:
@@ -95,7 +102,7 @@ def _change_channel(x: Tensor, blur: float, brightness: float, contrast: float, 
         mean = x.mean()
         x = ((x - mean) * contrast + mean).clamp(low, high)
     if scale != 1:
-        x = at_low_resolution(x, scale)
+        x = at_low_resolution(x, scale, in_plane=in_plane)
     if gamma_inverted != 1:
         x = -with_gamma(-x, gamma_inverted)
     if gamma != 1:
@@ -120,9 +127,11 @@ def blurred(x_ZYX: Tensor, sigma: float) -> Tensor:
     return result[0, 0]
 
 
-def at_low_resolution(x_ZYX: Tensor, scale: float) -> Tensor:
-    """Down to `scale` of the size by the nearest voxel, and up again linearly; an axis of one voxel stays."""
+def at_low_resolution(x_ZYX: Tensor, scale: float, *, in_plane: bool = False) -> Tensor:
+    """Down to `scale` of the size by the nearest voxel, and up again linearly; an axis of one voxel stays, and with `in_plane` the first does."""
     small = [max(1, round(size * scale)) for size in x_ZYX.shape]
+    if in_plane:
+        small[0] = x_ZYX.shape[0]
     down = F.interpolate(x_ZYX[None, None], size=small, mode="nearest-exact")
     return F.interpolate(down, size=x_ZYX.shape, mode="trilinear", align_corners=False)[0, 0]
 

@@ -3,6 +3,8 @@
 - Everything about batch number n follows from (seed, n): a resumed run goes on with the same sequence, and no state needs to be kept.
 - Cases are drawn uniformly with replacement. The last third of a batch is forced to hold foreground: a class that the case has is drawn, then
   one of its voxels, and the patch is centred there (nnU-Net's rule).
+- What a previous stage decided moves with the image. Random damage to it comes after the move (nnU-Net's order); a patch that does not move is
+  damaged where it is loaded, which is the same up to flips, and flips change neither balls nor components.
 - Threads, not processes: nothing to die without a cause, and an error reaches the user as it was raised.
 """
 
@@ -20,23 +22,36 @@ from torch import Tensor
 from autoseg.imaging.image import Shape3
 from autoseg.inference.predictor import patch_3d
 from autoseg.planning.plan import Augmentation, Configuration
-from autoseg.preprocessing.store import CaseStore, StoredCase
+from autoseg.preprocessing.previous import with_previous
+from autoseg.preprocessing.store import ReadyCases, StoredCase
 from autoseg.training import augment
 from autoseg.training.draws import Draw, draw, nothing
+from autoseg.training.previous import damaged
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One patch before augmentation: the box that the draw needs, image (C, *box) and classes (*box)."""
+    """One patch before augmentation: the box that the draw needs.
+
+    Attributes
+    ----------
+    image, classes : (C, *box) and (*box)
+    draw : what happens to it
+    previous : (*box) classes that the previous stage of a cascade decided, or None
+    """
 
     image: Tensor
     classes: Tensor
     draw: Draw
+    previous: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images float32 (B, C, *patch) and classes int64 (B, *patch), -1 where nobody annotated; without Z for 2D networks."""
+    """Images float32 (B, C, *patch) and classes int64 (B, *patch), -1 where nobody annotated; without Z for 2D networks.
+
+    With a previous stage its classes are further channels of the images.
+    """
 
     images: Tensor
     classes: Tensor
@@ -47,14 +62,31 @@ class PatchSource:
 
     Parameters
     ----------
-    store : ready cases
+    store : ready cases; with what the previous stage made of them where the configuration has one
     names : the cases to draw from
     configuration : patch, batch size, share of forced foreground
     augmentation : random changes, or None for patches as they are
     seed : of the whole sequence
+    num_classes : K, background included; read only where the configuration has a previous stage
+
+    Raises
+    ------
+    ValueError
+        the configuration has a previous stage, and `num_classes` is not given
     """
 
-    def __init__(self, store: CaseStore, names: Sequence[str], configuration: Configuration, augmentation: Augmentation | None, seed: int) -> None:
+    def __init__(
+        self,
+        store: ReadyCases,
+        names: Sequence[str],
+        configuration: Configuration,
+        augmentation: Augmentation | None,
+        seed: int,
+        *,
+        num_classes: int | None = None,
+    ) -> None:
+        if configuration.previous_stage and num_classes is None:
+            raise ValueError("num_classes is needed where a configuration has a previous stage")
         self._store = store
         self._names = tuple(names)
         self._augmentation = augmentation if augmentation is None or configuration.dimensions == 3 else _of_slices(augmentation)
@@ -63,6 +95,7 @@ class PatchSource:
         self._forced_from = round(configuration.batch_size * (1 - configuration.training.oversample_foreground))
         self._flat = configuration.dimensions == 2
         self._keep_zero = any(rule.use_mask for rule in configuration.normalization)
+        self._num_classes = (num_classes or 0) if configuration.previous_stage else 0  # of the previous stage
         self.patch = patch_3d(configuration)
 
     def load(self, number: int) -> list[Sample]:
@@ -74,11 +107,13 @@ class PatchSource:
         """Augment samples on the device and stack them."""
         images, classes = [], []
         for sample in samples:
-            image = sample.image.to(device, non_blocking=True)
-            target = sample.classes.to(device, non_blocking=True).long()
-            image, target = augment.apply(sample.draw, image, target, self.patch, keep_zero=self._keep_zero)
+            image, labels = sample.image.to(device, non_blocking=True), torch.stack(_label_maps(sample)).to(device, non_blocking=True)
+            image, labels = augment.apply(sample.draw, image, labels, self.patch, keep_zero=self._keep_zero)
+            if sample.previous is not None:
+                previous = damaged(sample.draw, labels[1]) if sample.draw.moves else labels[1]
+                image = with_previous(image, previous, self._num_classes)
             images.append(image)
-            classes.append(target)
+            classes.append(labels[0].long())
         images_BCZYX, classes_BZYX = torch.stack(images), torch.stack(classes)
         return Batch(images_BCZYX.squeeze(2), classes_BZYX.squeeze(1)) if self._flat else Batch(images_BCZYX, classes_BZYX)
 
@@ -89,10 +124,14 @@ class PatchSource:
         if self._augmentation is None:
             change = nothing(channels)
         else:
-            change = draw(generator, self._augmentation, channels, in_plane=self._augmentation.slice_wise)
+            foreground = max(0, self._num_classes - 1)
+            change = draw(generator, self._augmentation, channels, in_plane=self._augmentation.slice_wise, previous_classes=foreground)
         box = augment.box_shape(change, self.patch)
         corner = [first - (wide - size) // 2 for first, wide, size in zip(start, box, self.patch, strict=True)]
-        return Sample(cut(case.image, corner, box), cut(case.classes, corner, box), change)
+        previous = cut(case.previous, corner, box) if self._num_classes else None
+        if previous is not None and not change.moves:  # here, and not while the device waits
+            previous = damaged(change, previous)
+        return Sample(cut(case.image, corner, box), cut(case.classes, corner, box), change, previous)
 
 
 def patch_start(generator: np.random.Generator, case: StoredCase, patch: Shape3, *, forced: bool) -> list[int]:
@@ -140,6 +179,13 @@ def stream(source: PatchSource, first: int, device: str, *, ahead: int = 3) -> G
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _label_maps(sample: Sample) -> list[Tensor]:
+    if sample.previous is None:
+        return [sample.classes]
+    common = torch.promote_types(sample.classes.dtype, sample.previous.dtype)
+    return [sample.classes.to(common), sample.previous.to(common)]
 
 
 def _of_slices(augmentation: Augmentation) -> Augmentation:

@@ -2,15 +2,42 @@
 
 - A draw is plain numbers: it can be logged, replayed, and applied on any device.
 - All draws come from one seeded host generator; the same seed gives the same sequence whatever the device.
+- What concerns the previous stage of a cascade is drawn last, and only where there is one: other sequences do not know of it.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from autoseg.planning.plan import Augmentation, Range, Transform
 
 CHANNEL_CHANCE = 0.5  # blur and low resolution touch each channel of a chosen sample with this chance
+Kind = Literal["dilation", "erosion", "opening", "closing"]
+KINDS: tuple[Kind, ...] = ("dilation", "erosion", "opening", "closing")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What happens to the shape of one class of the previous stage's segmentation; `radius` in voxels."""
+
+    label: int
+    kind: Kind
+    radius: float
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Of each class of the previous stage's segmentation one component is removed, if any has the size for it.
+
+    Attributes
+    ----------
+    picks : for the classes 1, 2, ...: a number from 0 to below 1 that chooses among the class's candidates
+    share : candidates cover at least the first and less than the second part of the patch
+    """
+
+    picks: tuple[float, ...]
+    share: Range
 
 
 @dataclass(frozen=True)
@@ -28,6 +55,8 @@ class Draw:
     brightness, contrast : factors, 1 leaves a channel alone
     low_resolution : scale, 1 leaves a channel alone
     gamma_inverted, gamma : exponents, 1 leaves a channel alone
+    morphology : changes of the previous stage's segmentation, one a class, in their order; empty leaves it alone
+    removal : of its components, or None
     """
 
     angles: tuple[float, float, float]
@@ -42,6 +71,8 @@ class Draw:
     low_resolution: tuple[float, ...]
     gamma_inverted: tuple[float, ...]
     gamma: tuple[float, ...]
+    morphology: tuple[Operation, ...] = ()
+    removal: Removal | None = None
 
     @property
     def moves(self) -> bool:
@@ -49,7 +80,7 @@ class Draw:
         return self.scale != 1.0 or any(self.angles)
 
 
-def draw(generator: np.random.Generator, rules: Augmentation, channels: int, *, in_plane: bool) -> Draw:
+def draw(generator: np.random.Generator, rules: Augmentation, channels: int, *, in_plane: bool, previous_classes: int = 0) -> Draw:
     """Draw what happens to one sample.
 
     Parameters
@@ -58,6 +89,7 @@ def draw(generator: np.random.Generator, rules: Augmentation, channels: int, *, 
     rules : the plan's augmentation
     channels : of the image
     in_plane : rotate about Z only and leave Z unscaled (2D networks and slice-wise augmentation)
+    previous_classes : foreground classes of the previous stage's segmentation, 0 without a previous stage
     """
     rotates = rules.rotation is not None and generator.random() < rules.rotation.probability
     angles = [float(generator.uniform(*rules.rotation.range)) if rotates and rules.rotation else 0.0 for _ in range(3)]
@@ -78,6 +110,8 @@ def draw(generator: np.random.Generator, rules: Augmentation, channels: int, *, 
         gamma_inverted=_all_channels(generator, rules.gamma_inverted, channels),
         gamma=_all_channels(generator, rules.gamma, channels),
         flips=tuple(axis for axis in rules.mirror_axes if generator.random() < 0.5),
+        morphology=_morphology(generator, rules.previous_morphology, previous_classes),
+        removal=_removal(generator, rules.previous_removal, previous_classes),
     )
 
 
@@ -103,6 +137,20 @@ def _some_channels(generator: np.random.Generator, rule: Transform | None, chann
     if not _chosen(generator, rule) or rule is None:
         return (neutral,) * channels
     return tuple(float(generator.uniform(*rule.range)) if generator.random() < CHANNEL_CHANCE else neutral for _ in range(channels))
+
+
+def _morphology(generator: np.random.Generator, rule: Transform | None, classes: int) -> tuple[Operation, ...]:
+    """One operation for each class, in random order."""
+    if not classes or not _chosen(generator, rule) or rule is None:
+        return ()
+    labels = (generator.permutation(classes) + 1).tolist()
+    return tuple(Operation(label, KINDS[generator.integers(len(KINDS))], float(generator.uniform(*rule.range))) for label in labels)
+
+
+def _removal(generator: np.random.Generator, rule: Transform | None, classes: int) -> Removal | None:
+    if not classes or not _chosen(generator, rule) or rule is None:
+        return None
+    return Removal(tuple(generator.random(classes).tolist()), rule.range)
 
 
 def _around_one(generator: np.random.Generator, limits: Range) -> float:
