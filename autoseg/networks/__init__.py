@@ -5,6 +5,7 @@
 - Parameter names and shapes are those of the field's own U-Nets, so weights trained elsewhere on the same topology fit.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 from autoseg.errors import PlanError
@@ -26,11 +27,12 @@ def build(configuration: Configuration, *, in_channels: int, num_classes: int) -
     Raises
     ------
     PlanError
-        the `network` block describes no U-Net; the text names the key and what is allowed
+        the `network` block describes no U-Net, or its deepest stage has one voxel; the text names the key and what is allowed
     """
     from autoseg.networks import unet
 
     _require_unet(configuration)
+    _require_voxels(configuration)
 
     families = {"plain_unet": unet.plain, "residual_unet": unet.residual}
     return families[configuration.network.family](configuration.network, configuration.dimensions, in_channels, num_classes)
@@ -47,3 +49,14 @@ def _require_unet(configuration: Configuration) -> None:
         raise PlanError(f"network.kernel_sizes holds {even[0]}: kernels need a middle, so every size is odd.")
     if any(step != 1 for step in network.strides[0]):
         raise PlanError(f"network.strides begins with {list(network.strides[0])}: the first stage keeps the full resolution, so write ones.")
+
+
+def _require_voxels(configuration: Configuration) -> None:
+    """Instance norm of a single voxel is zero whatever the voxel holds, so such a stage would learn nothing."""
+    strides, patch = configuration.network.strides, configuration.patch_size
+    divisors = [math.prod(stride[axis] for stride in strides) for axis in range(len(patch))]
+    if all(size == divisor for size, divisor in zip(patch, divisors, strict=True)):
+        raise PlanError(
+            f"patch_size {list(patch)} with these network.strides leaves one voxel in the deepest stage, where instance norm needs two or more:"
+            f" use a patch of {[2 * size for size in patch]}, or one stage less."
+        )

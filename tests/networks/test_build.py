@@ -1,5 +1,6 @@
 """Networks that a plan can describe are built; what is no U-Net is refused by key."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -48,3 +49,15 @@ def test_one_slice_is_for_2d(small_plan: Plans) -> None:
     plan = small_plan(patch=(1, 16, 16), network=two_stages(strides=[[1, 1, 1], [1, 2, 2]]))
     with pytest.raises(PlanError, match=r"patch_size is \[1, 16, 16\]"):
         build(plan.configuration("small"), in_channels=1, num_classes=2)
+
+
+@pytest.mark.parametrize("family", ["plain_unet", "residual_unet"])
+@pytest.mark.parametrize(("patch", "larger"), [((2, 2, 2), "[4, 4, 4]"), ((4, 2), "[8, 4]")])
+def test_a_deepest_stage_of_one_voxel_is_refused_and_one_of_two_is_not(family: str, patch: tuple[int, ...], larger: str, small_plan: Plans) -> None:
+    axes = len(patch)
+    network = two_stages(family=family, strides=[[1] * axes, list(patch)], kernel_sizes=[[3] * axes] * 2)
+    with pytest.raises(PlanError, match=re.escape(f"patch_size {list(patch)}") + ".* one voxel .*" + re.escape(f"use a patch of {larger}")):
+        build(small_plan(patch=patch, network=network).configuration("small"), in_channels=1, num_classes=2)
+    longer = (*patch[:-1], 2 * patch[-1])
+    stages = build(small_plan(patch=longer, network=network).configuration("small"), in_channels=1, num_classes=2)(torch.randn(1, 1, *longer))
+    assert [tuple(logits.shape) for logits in stages] == [(1, 2, *longer)] and stages[0].isfinite().all()
