@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoseg.api._demo import Demonstrated, demo
     from autoseg.api._evaluate import Evaluated, evaluate
+    from autoseg.api._fold import Trained
     from autoseg.api._plan import Planned, check, plan
     from autoseg.api._predict import Predicted, predict
-    from autoseg.api._train import Trained, train
+    from autoseg.api._train import train
 
 __all__ = ["Demonstrated", "Evaluated", "Planned", "Predicted", "Trained", "check", "demo", "evaluate", "plan", "predict", "train"]
 
 _HOMES = {
-    "check": "_plan", "plan": "_plan", "Planned": "_plan", "train": "_train", "Trained": "_train", "predict": "_predict",
+    "check": "_plan", "plan": "_plan", "Planned": "_plan", "train": "_train", "Trained": "_fold", "predict": "_predict",
     "Predicted": "_predict", "evaluate": "_evaluate", "Evaluated": "_evaluate", "demo": "_demo", "Demonstrated": "_demo",
 }  # fmt: skip
 

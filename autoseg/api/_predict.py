@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoseg.api._models import choose_models
 from autoseg.data.inputs import find_all_cases
-from autoseg.errors import AutosegError
-from autoseg.files import read_json, require_writable, sweep
+from autoseg.files import require_writable, sweep
+from autoseg.inference.cascade import Ensemble, load_ensemble, trained_on_others
 from autoseg.inference.execution import pick_device
-from autoseg.inference.model_folder import is_trained, load_folds
-from autoseg.inference.predictor import Predictor
+from autoseg.inference.model_folder import fold_of
 from autoseg.inference.run import Source, predict_cases
 from autoseg.progress import Progress, silent
-from autoseg.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,9 @@ def predict(
     output : folder for `<case><file ending>`, made if it is missing
     dataset : whose model; by default the one last planned
     configuration : by default the trained one with the best validation Dice
-    folds : by default all that are trained; their logits are averaged
-    model : a model folder instead of dataset and configuration: `fold_<k>`, or the folder that holds them
+    folds : by default all that are trained; their logits are averaged. A cascade's previous stage is always predicted with all its trained folds
+    model : a model folder instead of dataset and configuration: `fold_<k>`, or the folder that holds them; a cascade's previous stage lies beside
+        the latter
     step : distance of windows as a part of the patch, 0..1; by default the plan's
     mirror : average over mirrored images
     probabilities : also write `<case>.npz`
@@ -91,93 +91,45 @@ def predict(
     Raises
     ------
     AutosegError
-        there is no trained model, two ways to name it are mixed, no case was found, a channel is missing or a file is damaged (names case
-        and file)
+        there is no trained model, or none of a cascade's previous stage, two ways to name it are mixed, no case was found, a channel is missing
+        or a file is damaged (names case and file)
     """
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(one) for one in inputs]
-    if model and (dataset or configuration):
-        raise AutosegError(f"Give the model folder {model}, or a dataset and a configuration, not both: the folder says what it was trained for.")
-    folders, reason = (_folders(Path(model)), None) if model else _trained_folders(Workspace.find(workspace), dataset, configuration)
-    if folds is not None:
-        folders = _only(folders, list(dict.fromkeys(str(fold) for fold in folds)))
+    folders, reason = choose_models(model, dataset, configuration, folds, workspace)
     chosen = pick_device(device)
-    models = load_folds(folders)
-    plan = models[0].plan
-    used = tuple(folder.name.removeprefix("fold_") for folder in folders)
-    understood: dict[str, object] = {"dataset": plan.dataset.name, "configuration": models[0].configuration_name, "fold": " + ".join(used)}
-    announce(understood | {"device": chosen, "input": ", ".join(map(str, sources))})
+    ensemble = load_ensemble(folders)
+    announce(_understood(ensemble) | {"device": chosen, "input": ", ".join(map(str, sources))})
     if reason:
         notify(reason)
-    cases = find_all_cases(sources, plan.dataset.channel_names)
+    cases = find_all_cases(sources, ensemble.plan.dataset.channel_names)
     require_writable(Path(output))
-    predictor = Predictor(models, chosen, step=step, mirror=mirror)
+    segmenter, source = ensemble.place(chosen, step=step, mirror=mirror)
+    _notice_other_previous(folders, source, notify)
     started = time.monotonic()
     sweep(Path(output))
-    outcome = predict_cases(
-        predictor, cases, Path(output), Source.of(models, predictor), probabilities=probabilities, overwrite=overwrite, progress=progress
-    )  # fmt: skip
-    return Predicted(
-        outcome.files,
-        outcome.skipped,
-        plan.dataset.name,
-        models[0].configuration_name,
-        used,
-        predictor.execution.describe(),
-        time.monotonic() - started,
-    )
+    outcome = predict_cases(segmenter, cases, Path(output), source, probabilities=probabilities, overwrite=overwrite, progress=progress)
+    seconds = time.monotonic() - started
+    execution = segmenter.execution.describe()
+    return Predicted(outcome.files, outcome.skipped, source.dataset, source.configuration, source.folds, execution, seconds)
 
 
-def _folders(model: Path) -> list[Path]:
-    if is_trained(model):
-        return [model]
-    found = _trained_folds(model)
-    if not found:
-        raise AutosegError(f"{model} holds no trained model: neither weights nor folders fold_<k> with weights.")
-    return found
+def _understood(ensemble: Ensemble) -> dict[str, object]:
+    """Which models will be used, for the first line."""
+    used: dict[str, object] = {"dataset": ensemble.plan.dataset.name, "configuration": ensemble.configuration_name, "fold": _folds(ensemble)}
+    previous = ensemble.previous
+    return used if previous is None else used | {"previous stage": f"{previous.configuration_name} (fold {_folds(previous)})"}
 
 
-def _trained_folders(place: Workspace, dataset: str | None, configuration: str | None) -> tuple[list[Path], str | None]:
-    """The folds to use, and, where there was a choice, a line that says why these."""
-    name = place.resolve(dataset) if dataset else place.current()
-    root = place.root / "models" / name
-    trained = {folder.name: _trained_folds(folder) for folder in sorted(root.iterdir()) if folder.is_dir()} if root.is_dir() else {}
-    trained = {one: folders for one, folders in trained.items() if folders}
-    if not trained:
-        raise AutosegError(f"No model of {name} is trained yet in {root}. Train one: autoseg train 3d_fullres 0 -d {name}")
-    if configuration is not None:
-        if configuration not in trained:
-            raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(trained)}.")
-        return trained[configuration], None
-    if len(trained) == 1:
-        return next(iter(trained.values())), None
-    scores = {one: _validation_dice(folders) for one, folders in trained.items()}
-    best = max(scores, key=lambda one: (scores[one], one.startswith("3d_fullres")))
-    listed = ", ".join(f"{one} {'not validated' if score < 0 else f'{score:.4f}'}" for one, score in scores.items())
-    return trained[best], f"Using {best}, the best by validation Dice ({listed})."
+def _folds(ensemble: Ensemble) -> str:
+    return " + ".join(fold_of(model.folder) for model in ensemble.models)
 
 
-def _trained_folds(folder: Path) -> list[Path]:
-    """The trained folds in a configuration's folder: 0, 1, ...; the one of all cases only where there are no others."""
-    found = sorted(entry for entry in folder.glob("fold_*") if is_trained(entry))
-    return [entry for entry in found if entry.name != "fold_all"] or found
-
-
-def _only(folders: list[Path], wanted: list[str]) -> list[Path]:
-    root = folders[0].parent
-    chosen = [root / f"fold_{fold}" for fold in wanted]
-    for folder in chosen:
-        if not is_trained(folder):
-            there = ", ".join(entry.name.removeprefix("fold_") for entry in sorted(root.glob("fold_*")) if is_trained(entry))
-            raise AutosegError(f"Fold '{folder.name.removeprefix('fold_')}' in {root} is not trained. Trained are: {there}.")
-    return chosen
-
-
-def _validation_dice(folders: list[Path]) -> float:
-    """Mean over folds of the validation's foreground Dice; -1 where no fold was validated."""
-    scores = []
+def _notice_other_previous(folders: Sequence[Path], source: Source, notify: Callable[[str], None]) -> None:
+    """Say when the previous stage of a cascade was trained again after the cascade learnt from its segmentations."""
+    name = source.previous.configuration if source.previous else ""
     for folder in folders:
-        path = folder / "metrics.json"
-        if path.is_file():
-            value = read_json(path).get("foreground_mean", {}).get("dice")
-            scores += [value] if value is not None else []
-    return sum(scores) / len(scores) if scores else -1.0
+        if others := trained_on_others(folder, source.previous):
+            notify(
+                f"{folder.name} of {source.configuration} was trained on segmentations of an earlier {name} (fold {' + '.join(others)} is another"
+                " now). For the best result train it again with --restart."
+            )

@@ -9,10 +9,10 @@ from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, remove_folder
 from autoseg.imaging.image import Shape3
 from autoseg.imaging.read import read_image, read_labels
-from autoseg.inference.model_folder import load_model
-from autoseg.inference.predictor import Predictor
+from autoseg.inference.cascade import load_ensemble
+from autoseg.inference.model_folder import fold_of
 from autoseg.inference.record import RECORD
-from autoseg.inference.run import Source, predict_cases, record_of
+from autoseg.inference.run import predict_cases, record_of
 from autoseg.progress import Progress, duration, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
@@ -35,7 +35,7 @@ def validate(
 
     Parameters
     ----------
-    folder : of a trained fold
+    folder : of a trained fold; for a cascade the same fold of its previous stage is used, because the others were trained on these cases
     cases : with labels, at least one
     device : as `pick_device` gives it
     shapes : case -> voxels along Z, Y, X once it is ready, to say how long it will take
@@ -46,22 +46,21 @@ def validate(
     AutosegError
         a case cannot be read, predicted or judged (names it); what was finished before stays
     """
-    model = load_model(folder)
-    predictor = Predictor([model], device)
-    source = Source.of([model], predictor)
+    segmenter, source = load_ensemble([folder], previous_fold=fold_of(folder)).place(device)
+    labels = segmenter.plan.labels
     output = folder / "validation"
     if (output / RECORD).is_file() and read_json(output / RECORD) != record_of(source):
         remove_folder(output)  # of weights that are no more
-    ahead = [case.name for case in cases if not (output / f"{case.name}{model.plan.dataset.file_ending}").is_file()]
-    seconds = predictor.expected_seconds(shapes[name] for name in ahead)
+    ahead = [case.name for case in cases if not (output / f"{case.name}{segmenter.plan.dataset.file_ending}").is_file()]
+    seconds = segmenter.expected_seconds(shapes[name] for name in ahead)
     there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
-    notify(f"Validation of {len(cases)} cases at full resolution{there} ({predictor.execution.describe()}): about {duration(max(1.0, seconds))}.")
-    outcome = predict_cases(predictor, cases, output, source, progress=progress, stage="validate")
+    notify(f"Validation of {len(cases)} cases at full resolution{there} ({segmenter.execution.describe()}): about {duration(max(1.0, seconds))}.")
+    outcome = predict_cases(segmenter, cases, output, source, progress=progress, stage="validate")
     references = {case.name: case.label for case in cases if case.label}
-    evaluation = evaluate_folder(outcome.files, references, model.plan.labels, progress=progress)
+    evaluation = evaluate_folder(outcome.files, references, labels, progress=progress)
     evaluation.write(folder)
     draw_scores(evaluation.table, folder / "scores.png")
-    draw_cases(cases, outcome.files, evaluation, model.plan.labels, folder / "validation.png")
+    draw_cases(cases, outcome.files, evaluation, labels, folder / "validation.png")
     return evaluation
 
 

@@ -1,0 +1,207 @@
+"""One fold trained and validated, under a lock, with the plan and the cases that it began with."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from autoseg.api._job import Job, Key, stopping
+from autoseg.api._validate import validate
+from autoseg.errors import AutosegError
+from autoseg.evaluation.result import Evaluation
+from autoseg.files import read_json, remove_folder, sweep, write_json
+from autoseg.inference.execution import enough_memory
+from autoseg.inference.model_folder import PLAN, PREVIOUS, fold_of
+from autoseg.planning.plan import Recipe, read_plan
+from autoseg.preprocessing.store import CaseStore, PreviousStore
+from autoseg.reporting.curves import draw_progress
+from autoseg.training.batches import PatchSource
+from autoseg.training.run import has_ended, read_run
+from autoseg.training.trainer import Outcome, Trainer
+
+CASES = "cases.json"
+TOO_LARGE = "Plan for less memory (autoseg plan DATASET --gpu-memory GB --force), close other programs that use it, or train with --device cpu."
+VALIDATION_SEED = 7_919  # added to the seed, so that validation patches are drawn apart from training patches
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained fold.
+
+    Attributes
+    ----------
+    folder : the model's folder
+    fold : "0".."4" or "all"
+    steps, seconds : how long it was trained, over all sittings
+    recipe : name of the plan's recipe that was used
+    evaluation : of the validation cases at full resolution, or None for fold "all"
+    """
+
+    folder: Path
+    fold: str
+    steps: int
+    seconds: float
+    recipe: str
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True)
+class ReadyCases:
+    """What folds are trained from.
+
+    Attributes
+    ----------
+    store : the ready cases; for a cascade with the previous stage's segmentations
+    weights : fold of the previous stage -> digest of the weights that made its segmentations; empty where there is no previous stage
+    """
+
+    store: CaseStore | PreviousStore
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+
+def train_fold(job: Job, key: Key, ready: ReadyCases, *, restart: bool = False) -> Trained:
+    """Train a fold, or what is missing of it, and validate it.
+
+    Raises
+    ------
+    Interrupted
+        the job's `should_stop` answered yes
+    AutosegError
+        another process trains into the folder, or plan or cases changed since the run there began
+    """
+    folder = job.folder(key)
+    with _locked(folder):
+        if restart and folder.exists():
+            remove_folder(folder)
+        _tidy(folder)
+        training, validation = job.split(key)
+        require_same_plan(job, folder)
+        _require_same_cases(folder, training, validation)
+        _notice_state(job, folder, len(training), len(validation))
+        _notice_previous(job, folder, ready)
+        outcome = _train(job, key, ready, training, validation)
+        evaluation = _validate(job, key, ready) if validation else None
+    return Trained(folder, str(key), outcome.steps, outcome.seconds, outcome.run.recipe, evaluation)
+
+
+def validate_fold(job: Job, key: Key, ready: ReadyCases) -> None:
+    """Validate a fold that is trained, and do not train it further."""
+    with _locked(job.folder(key)):
+        _tidy(job.folder(key))
+        _validate(job, key, ready)
+
+
+def require_same_plan(job: Job, folder: Path) -> None:
+    """A run goes on with the plan it began with; what only prediction reads may change.
+
+    Raises
+    ------
+    AutosegError
+        the plan changed
+    """
+    if not (folder / PLAN).is_file() or read_run(folder) is None:
+        return
+    before = read_plan(folder / PLAN)
+    ignored = {"why", "inference"}
+    same = [
+        before.configuration(job.name).model_dump(exclude=ignored) == job.configuration.model_dump(exclude=ignored),
+        before.transpose_forward == job.plan.transpose_forward,
+        before.dataset.labels == job.plan.dataset.labels,
+        before.dataset.channel_names == job.plan.dataset.channel_names,
+    ]
+    if not all(same):
+        raise AutosegError(
+            f"The plan's '{job.name}' changed since the run in {folder} began. Put {job.place.plan(job.plan.dataset.name)} back as it was"
+            f" (a copy is {folder / PLAN}), or start anew with --restart."
+        )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Nobody else trains into the folder within."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise AutosegError(f"Another autoseg is training into {folder} right now. Wait for it, or stop it.") from None
+    except OSError as error:
+        raise AutosegError(f"Cannot write into {folder}: {error.strerror or error}. Make it writable or free the disk.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _tidy(folder: Path) -> None:
+    for place in (folder.parent, folder, folder / "validation"):
+        sweep(place)
+
+
+def _require_same_cases(folder: Path, training: list[str], validation: list[str]) -> None:
+    """A fold keeps its cases: one that was trained on must never be validated on."""
+    path = folder / CASES
+    mine = {"training": sorted(training), "validation": sorted(validation)}
+    if not path.is_file():
+        write_json(path, mine)
+    elif read_json(path) != mine:
+        raise AutosegError(
+            f"The cases of this fold changed since the run in {folder} began (its own are in {CASES} there)."
+            " Put the folds back as they were, or start anew with --restart."
+        )
+
+
+def _notice_state(job: Job, folder: Path, training: int, validation: int) -> None:
+    run = read_run(folder)
+    if run is None:
+        job.notify(f"{training} cases to train on, {validation} to validate on.")
+        return
+    if not has_ended(folder, job.target or run.target):
+        job.notify(f"An unfinished run is taken up in {folder}.")
+    else:
+        job.notify(
+            f"{folder} is trained already, for {run.target.describe()}; only what is missing is done."
+            " Lengthen it with --epochs or --budget, or start anew with --restart."
+        )
+    if run.seed != job.seed:
+        job.notify(f"It keeps the seed that it began with, {run.seed}.")
+
+
+def _notice_previous(job: Job, folder: Path, ready: ReadyCases) -> None:
+    """Keep which weights of the previous stage a run began with, and say when they are others now."""
+    path, previous = folder / PREVIOUS, job.configuration.previous_stage
+    if previous is None:
+        return
+    if read_run(folder) is None or not path.is_file():
+        write_json(path, {"configuration": previous, "weights": dict(ready.weights)})
+    elif read_json(path)["weights"] != ready.weights:
+        job.notify(
+            f"{previous} was trained again since the run in {folder} began, which saw other segmentations of it. For a result of one piece, start"
+            f" anew: autoseg train {job.name} {fold_of(folder)} --restart"
+        )
+
+
+def _train(job: Job, key: Key, ready: ReadyCases, training: list[str], validation: list[str]) -> Outcome:
+    folder, run = job.folder(key), read_run(job.folder(key))
+    seed = run.seed if run else job.seed
+
+    def source(recipe: Recipe, seed: int) -> PatchSource:
+        return PatchSource(ready.store, training, job.configuration, recipe.augmentation, seed)
+
+    with enough_memory(job.device, TOO_LARGE):
+        trainer = Trainer(
+            job.plan, job.name, str(key), folder,
+            training=source,
+            validation=PatchSource(ready.store, validation, job.configuration, None, seed + VALIDATION_SEED) if validation else None,
+            device=job.device, target=job.target, seed=seed, draw=draw_progress, notify=job.notify,
+        )  # fmt: skip
+        return trainer.train(progress=job.progress, should_stop=job.should_stop)
+
+
+def _validate(job: Job, key: Key, ready: ReadyCases) -> Evaluation:
+    validation = set(job.split(key)[1])
+    cases = [case for case in job.cases if case.name in validation]
+    shapes = {case.name: ready.store.shape(case.name) for case in cases}
+    return validate(job.folder(key), cases, job.device, shapes=shapes, progress=stopping(job), notify=job.notify)
