@@ -23,11 +23,20 @@ class LowResolution:
     spacing : millimetres along the transposed axes
     median_shape : voxels at that spacing
     fit : patch, network and batch
+    steps : how often the grid was made 3 % coarser
+    saving : how many times fewer voxels the median image has on it
     """
 
     spacing: tuple[float, ...]
     median_shape: tuple[int, ...]
     fit: Fit
+    steps: int
+    saving: float
+
+    @property
+    def is_worth_having(self) -> bool:
+        """Whether a network on this grid would see something else than one at full resolution."""
+        return self.saving >= SMALLEST_SAVING
 
 
 def coverage(patch_size: tuple[int, ...], median_shape: tuple[float, ...]) -> float:
@@ -36,26 +45,30 @@ def coverage(patch_size: tuple[int, ...], median_shape: tuple[float, ...]) -> fl
 
 
 def lower_resolution(spacing: tuple[float, ...], median_shape: tuple[float, ...], full: Fit, budget: Budget) -> LowResolution | None:
-    """The coarser grid that a dataset deserves, or None (the rule of nnU-Net, Isensee et al. 2021).
+    """The first coarser grid on which a patch sees a quarter of the image (the rule of nnU-Net, Isensee et al. 2021).
 
     Parameters
     ----------
     spacing, median_shape, full : of the configuration at full resolution, three axes, transposed
     budget : of the configuration at full resolution; the share of the dataset is taken at the coarser grid
+
+    Returns
+    -------
+    LowResolution | None : None where a patch at full resolution sees that much already; `is_worth_having` says whether to keep it
     """
     full_voxels = voxels = prod(median_shape)
     cases, largest = budget.dataset_voxels / full_voxels, budget.most_voxels(len(spacing))
-    found, coarser, patch_voxels = None, spacing, float(prod(full.patch_size))
+    found, coarser, steps, patch_voxels = None, spacing, 0, float(prod(full.patch_size))
     while patch_voxels / voxels < SMALLEST_COVERAGE:
-        coarser = _coarsen(coarser)
+        coarser, steps = _coarsen(coarser), steps + 1
         extents = [before / after * extent for before, after, extent in zip(spacing, coarser, median_shape, strict=True)]
         voxels = prod(extents)
         if largest / voxels < SMALLEST_COVERAGE:
             continue  # no patch at all would be enough yet: the same answer, sooner
         shape = tuple(max(1, round(extent)) for extent in extents)
         fit = fit_patch(coarser, shape, replace(budget, dataset_voxels=voxels * cases))
-        found, patch_voxels = LowResolution(coarser, shape, fit), prod(fit.patch_size)
-    return None if full_voxels / voxels < SMALLEST_SAVING else found
+        found, patch_voxels = LowResolution(coarser, shape, fit, steps, full_voxels / voxels), prod(fit.patch_size)
+    return found
 
 
 def _coarsen(spacing: tuple[float, ...]) -> tuple[float, ...]:

@@ -34,7 +34,10 @@ def choose_normalization(
     """
     use_mask = median_relative_size < MASK_BELOW
     chosen = tuple(_channel(name, statistics, use_mask) for name, statistics in zip(channel_names, intensities, strict=True))
-    return chosen, "; ".join(_reason(one, median_relative_size) for one in chosen) + "."
+    alike: dict[str, list[str]] = {}
+    for one in chosen:
+        alike.setdefault(_reason(one, median_relative_size), []).append(one.channel)
+    return chosen, "; ".join(f"{', '.join(names)}: {reason}" for reason, names in alike.items()) + "."
 
 
 def _channel(name: str, statistics: IntensityStatistics, use_mask: bool) -> Normalization:
@@ -53,12 +56,12 @@ def _channel(name: str, statistics: IntensityStatistics, use_mask: bool) -> Norm
 
 def _reason(chosen: Normalization, relative_size: float) -> str:
     if chosen.scheme == "ct":
-        return f"{chosen.channel}: the name says CT, so all images share one scale (0.5 to 99.5 percentile {chosen.lower:.4g} to {chosen.upper:.4g})"
+        return f"the name says CT, so all images share one scale (0.5 to 99.5 percentile {chosen.lower:.4g} to {chosen.upper:.4g})"
     if chosen.scheme == "zscore":
         side = "below" if chosen.use_mask else "not below"
         where = "inside the non-zero mask" if chosen.use_mask else "over the whole image"
         return (
-            f"{chosen.channel}: each image on its own scale, statistics {where}"
-            f" (cropping to non-zero leaves {100 * relative_size:.4g} % of the voxels, {side} {100 * MASK_BELOW:g} %)"
+            f"each image on its own scale, statistics {where}"
+            f" (cropping to non-zero leaves {100 * relative_size:.4g}% of the voxels, {side} {100 * MASK_BELOW:g}%)"
         )
-    return f"{chosen.channel}: the name asks for {chosen.scheme}"
+    return f"the name asks for {chosen.scheme}"

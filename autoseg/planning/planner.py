@@ -1,38 +1,35 @@
 """Fingerprint -> plan: every decision, each with the line that explains it.
 
 - Pure: the same fingerprint gives the same plan; nothing is read, written or printed.
-- Decisions are made where their rules live (spacing, topology, patch, normalisation, recipes); here they are put together.
-- A dataset of single slices gets `2d` only; any other gets `2d` and `3d_fullres`.
+- Decisions are made where their rules live (spacing, topology, patch, coarser grid, normalisation, recipes); here they are put together.
+- A dataset of single slices gets `2d` only; any other gets `2d` and `3d_fullres`, and where a patch sees too little of the image also
+  `3d_lowres` and `3d_cascade_fullres`. What is not made is explained as well.
+- A network that never pools learns nothing worth having, and cannot be built: such a configuration is not made.
 """
 
+from dataclasses import replace
 from math import isfinite, prod
 
 import numpy as np
 
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Spacing3
+from autoseg.planning import why
+from autoseg.planning import why_configurations as which
 from autoseg.planning.fingerprint import Fingerprint
-from autoseg.planning.lowres import lower_resolution
+from autoseg.planning.lowres import LowResolution, lower_resolution
 from autoseg.planning.normalization import choose_normalization
 from autoseg.planning.patch import Budget, Fit, fit_patch
 from autoseg.planning.plan import Configuration, DatasetBlock, Inference, LabelsBlock, NetworkPlan, Normalization, Plan, Resampling, Training
 from autoseg.planning.presets import find_preset
-from autoseg.planning.recipes import augmentation_reason, recipes
+from autoseg.planning.recipes import augmentation_reason, cascade_augmentation_reason, cascade_recipes, recipes
 from autoseg.planning.spacing import Grid, target_grid
-from autoseg.planning.why import (
-    batch_size_reason,
-    inference_reason,
-    memory_reason,
-    network_reason,
-    no_volumes_reason,
-    patch_size_reason,
-    resampling_reason,
-    slices_batch_dice_reason,
-    training_reason,
-    volumes_batch_dice_reason,
-)
 
+SLICES, FULL, LOW, CASCADE = "2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"
+FEWEST_STAGES = 2
 NormalizationChoice = tuple[tuple[Normalization, ...], str]
+Made = dict[str, Configuration]
+Reasons = dict[str, str]
 
 
 def make_plan(
@@ -56,7 +53,7 @@ def make_plan(
     Raises
     ------
     AutosegError
-        the preset is unknown, a number is not above zero, or no patch fits the memory target
+        the preset is unknown, a number is not above zero, no patch fits the memory target, or the images are too small for any network
     """
     chosen = find_preset(preset)
     memory = chosen.reference_gb if gpu_memory_gb is None else gpu_memory_gb
@@ -65,31 +62,64 @@ def make_plan(
     grid = target_grid(np.array(fingerprint.spacings, dtype=np.float64), np.array(fingerprint.shapes_after_crop, dtype=np.float64), spacing)
     budget = Budget(chosen, memory, _output_channels(dataset_block.labels), prod(grid.median_shape) * dataset_block.num_cases)
     normalization = choose_normalization(fingerprint.channel_names, fingerprint.intensities, fingerprint.median_relative_size_after_crop)
-    why = {"preset": chosen.purpose, "gpu_memory_gb": memory_reason(budget), "transpose_forward": grid.why_transpose}
-    configurations = {"2d": _slices(grid.plane(), budget, normalization)}
-    if grid.median_shape[0] == 1:
-        why["3d_fullres"] = no_volumes_reason(grid)
-    else:
-        configurations["3d_fullres"] = _volumes(grid, budget, normalization)
+    slices, no_slices = _slices(grid.plane(), budget, normalization)
+    volumes, no_volumes = _volumes(grid, budget, normalization)
+    not_made = no_slices | no_volumes
+    if not slices and not volumes:
+        raise AutosegError(f"No network can be planned for {dataset_block.name}.\n{which.failures(not_made, (SLICES, FULL))}")
     return Plan(
         dataset=dataset_block,
         preset=preset,
         gpu_memory_gb=memory,
         transpose_forward=grid.transpose_forward,
-        configurations=configurations,
-        why=why,
+        configurations=slices | volumes,
+        why={"preset": chosen.purpose, "gpu_memory_gb": why.memory(budget), "transpose_forward": grid.why_transpose} | not_made,
     )
 
 
-def _slices(grid: Grid, budget: Budget, normalization: NormalizationChoice) -> Configuration:
+def _slices(grid: Grid, budget: Budget, normalization: NormalizationChoice) -> tuple[Made, Reasons]:
     fit = fit_patch(grid.spacing, grid.median_shape, budget)
-    return _configuration(grid, budget, fit, normalization, (True, slices_batch_dice_reason()))
+    if fit.topology.stages < FEWEST_STAGES:
+        return {}, {SLICES: which.too_small(grid, fit)}
+    return {SLICES: _configuration(grid, budget, fit, normalization, (True, which.slices_batch_dice()))}, {}
 
 
-def _volumes(grid: Grid, budget: Budget, normalization: NormalizationChoice) -> Configuration:
+def _volumes(grid: Grid, budget: Budget, normalization: NormalizationChoice) -> tuple[Made, Reasons]:
+    """The configurations that see three dimensions."""
+    if grid.median_shape[0] == 1:
+        return {}, {FULL: which.no_volumes(grid), LOW: which.no_full(FULL), CASCADE: which.no_full(FULL)}
     fit = fit_patch(grid.spacing, grid.median_shape, budget)
+    if fit.topology.stages < FEWEST_STAGES:
+        return {}, {FULL: which.too_small(grid, fit), LOW: which.no_full(FULL), CASCADE: which.no_full(FULL)}
     lower = lower_resolution(grid.spacing, grid.median_shape, fit, budget)
-    return _configuration(grid, budget, fit, normalization, (lower is not None, volumes_batch_dice_reason(grid, fit, lower)))
+    if lower is None or not lower.is_worth_having or lower.fit.topology.stages < FEWEST_STAGES:
+        full = _configuration(grid, budget, fit, normalization, (False, which.full_alone_batch_dice(grid, fit, lower)))
+        return {FULL: full}, {LOW: which.no_lower(grid, fit, lower), CASCADE: which.no_cascade(LOW)}
+    full = _configuration(grid, budget, fit, normalization, (True, which.full_batch_dice(grid, fit)))
+    coarse = _lower(grid, budget, fit, lower, normalization)
+    return {LOW: coarse, FULL: full, CASCADE: _cascade(full, coarse)}, {}
+
+
+def _lower(grid: Grid, budget: Budget, full: Fit, lower: LowResolution, normalization: NormalizationChoice) -> Configuration:
+    coarse = replace(
+        grid,
+        spacing=lower.spacing,
+        median_shape=lower.median_shape,
+        why_spacing=which.lower_spacing(grid, full, lower),
+        why_shape=which.lower_shape(lower),
+    )
+    return _configuration(coarse, budget, lower.fit, normalization, (False, which.lower_batch_dice(coarse, lower.fit)))
+
+
+def _cascade(full: Configuration, coarse: Configuration) -> Configuration:
+    """The network at full resolution once more, with the coarse segmentation beside the image."""
+    training = full.training.model_copy(update={"recipes": cascade_recipes(full.training.recipes)})
+    reasons = {
+        "inherits": which.cascade_inherits(FULL),
+        "previous_stage": which.cascade_previous(LOW, coarse),
+        "augmentation": cascade_augmentation_reason(),
+    }
+    return full.model_copy(update={"inherits": FULL, "previous_stage": LOW, "training": training, "why": reasons})
 
 
 def _configuration(grid: Grid, budget: Budget, fit: Fit, normalization: NormalizationChoice, batch_dice: tuple[bool, str]) -> Configuration:
@@ -121,15 +151,15 @@ def _configuration(grid: Grid, budget: Budget, fit: Fit, normalization: Normaliz
         why={
             "spacing": grid.why_spacing,
             "median_shape": grid.why_shape,
-            "patch_size": patch_size_reason(grid, budget, fit),
-            "batch_size": batch_size_reason(budget, fit),
-            "network": network_reason(grid, budget, fit),
+            "patch_size": why.patch_size(grid, budget, fit),
+            "batch_size": why.batch_size(budget, fit),
+            "network": why.network(grid, budget, fit),
             "normalization": normalization[1],
-            "resampling": resampling_reason(grid, resampling),
-            "training": training_reason(preset),
+            "resampling": why.resampling(grid, resampling),
+            "training": why.training(preset),
             "batch_dice": batch_dice[1],
             "augmentation": augmentation_reason(fit.patch_size),
-            "inference": inference_reason(len(grid.spacing)),
+            "inference": why.inference(len(grid.spacing)),
         },
     )
 

@@ -2,12 +2,16 @@
 
 - `default` is the field's long recipe (the rule of nnU-Net, Isensee et al. 2021): large steps of SGD that need tens of thousands of them.
 - `fast` is for trainings of minutes or hours: AdamW with a short warm-up, averaged weights, and fewer kinds of augmentation.
+- A cascade's network must not trust the stage before it blindly: its segmentation is spoilt at random, shapes and components, in either recipe.
 - Every number that may be tuned stands at the top of this file.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from autoseg.planning.plan import Augmentation, Recipe, Transform
+
+Recipes = dict[Literal["default", "fast"], Recipe]
 
 # fast: measured at width 16 on the hippocampus (600 steps of two patches); smaller steps for wider networks
 FAST_LEARNING_RATE_AT_WIDTH_16 = 2e-3
@@ -33,11 +37,15 @@ DEFAULT_LOW_RESOLUTION = Transform(probability=0.25, range=(0.5, 1.0))
 DEFAULT_GAMMA_INVERTED = Transform(probability=0.1, range=(0.7, 1.5))
 DEFAULT_GAMMA = Transform(probability=0.3, range=(0.7, 1.5))
 
+# cascade: radius in voxels; share of the patch up to which a component may be removed
+PREVIOUS_MORPHOLOGY = Transform(probability=0.4, range=(1.0, 8.0))
+PREVIOUS_REMOVAL = Transform(probability=0.2, range=(0.0, 0.15))
+
 ANISOTROPIC_ABOVE = 3.0
 ELONGATED_ABOVE = 1.5
 
 
-def recipes(patch_size: tuple[int, ...], base_features: int) -> dict[Literal["default", "fast"], Recipe]:
+def recipes(patch_size: tuple[int, ...], base_features: int) -> Recipes:
     """Both recipes for patches of one size.
 
     Parameters
@@ -46,6 +54,12 @@ def recipes(patch_size: tuple[int, ...], base_features: int) -> dict[Literal["de
     base_features : width of the network, which sets the learning rate of `fast`
     """
     return {"default": _default(patch_size), "fast": _fast(patch_size, base_features)}
+
+
+def cascade_recipes(single: Mapping[Literal["default", "fast"], Recipe]) -> Recipes:
+    """The same recipes for a network that also sees a segmentation (the rule of nnU-Net, Isensee et al. 2021)."""
+    spoilt = {"previous_morphology": PREVIOUS_MORPHOLOGY, "previous_removal": PREVIOUS_REMOVAL}
+    return {name: recipe.model_copy(update={"augmentation": recipe.augmentation.model_copy(update=spoilt)}) for name, recipe in single.items()}
 
 
 def is_slice_wise(patch_size: tuple[int, ...]) -> bool:
@@ -73,6 +87,16 @@ def augmentation_reason(patch_size: tuple[int, ...]) -> str:
     else:
         what = f"not above {ANISOTROPIC_ABOVE:g}: rotation and scaling act on the volume, up to {limit:g} degrees about each axis."
     return f"The patch's longest edge is {ratio:.2f} times its first, {what}"
+
+
+def cascade_augmentation_reason() -> str:
+    """The line that explains how the previous stage's segmentation is spoilt."""
+    shapes, removal = PREVIOUS_MORPHOLOGY, PREVIOUS_REMOVAL
+    return (
+        "As that of 3d_fullres; the segmentation of 3d_lowres is also spoilt, so that this network learns to mend it instead of copying it:"
+        f" with chance {shapes.probability:g} classes grow, shrink or are smoothed by {shapes.range[0]:g} to {shapes.range[1]:g} voxels,"
+        f" with chance {removal.probability:g} components of up to {removal.range[1]:.0%} of the patch are removed."
+    )
 
 
 def _default(patch_size: tuple[int, ...]) -> Recipe:

@@ -1,5 +1,6 @@
 """The coarser grid: just coarse enough to be seen, fine axes first, and not worth having where it saves little."""
 
+from dataclasses import replace
 from math import prod
 
 import pytest
@@ -25,9 +26,12 @@ def test_none_where_a_patch_sees_a_quarter(shape: Three) -> None:
     assert lower((1.0, 1.0, 1.0), shape) is None
 
 
-def test_none_where_hardly_a_voxel_is_saved() -> None:
-    """The patch of 128 sees 22 % of it: a grid that shows a quarter would hold nearly as many voxels."""
-    assert lower((1.0, 1.0, 1.0), (210.0, 220.0, 210.0)) is None
+def test_not_worth_having_where_hardly_a_voxel_is_saved() -> None:
+    """The patch of 128 sees 22 % of it: a grid that shows a quarter holds nearly as many voxels."""
+    found = lower((1.0, 1.0, 1.0), (210.0, 220.0, 210.0))
+    assert found is not None
+    assert not found.is_worth_having
+    assert (found.steps, found.saving) == (2, pytest.approx(1.03**6))
 
 
 def test_the_first_grid_on_which_a_patch_sees_a_quarter() -> None:
@@ -37,6 +41,14 @@ def test_the_first_grid_on_which_a_patch_sees_a_quarter() -> None:
     assert SMALLEST_COVERAGE <= seen < SMALLEST_COVERAGE * 1.03**3
     assert found.spacing[0] == found.spacing[1] == found.spacing[2] == pytest.approx(1.03**31)
     assert found.median_shape == (round(500 / found.spacing[0]),) * 3
+    assert found.is_worth_having
+    assert (found.steps, found.saving) == (31, pytest.approx(1.03**93))
+
+
+def test_worth_having_from_half_the_voxels() -> None:
+    found = lower((1.0, 1.0, 1.0), (500.0, 500.0, 500.0))
+    assert found is not None
+    assert [replace(found, saving=saving).is_worth_having for saving in (1.99, 2.0, 2.01)] == [False, True, True]
 
 
 def test_fine_axes_are_coarsened_alone_until_they_have_caught_up() -> None:

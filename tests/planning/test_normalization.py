@@ -35,4 +35,4 @@ def test_ct_carries_the_statistics_of_the_dataset() -> None:
 def test_mask_below_three_quarters(relative_size: float, use_mask: bool) -> None:
     chosen, why = choose_normalization(["T1", "noNorm"], [STATISTICS] * 2, relative_size)
     assert [one.use_mask for one in chosen] == [use_mask, False]
-    assert f"{100 * relative_size:.4g} %" in why
+    assert f"{100 * relative_size:.4g}%" in why

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoseg.errors import AutosegError
-from autoseg.planning.lowres import coverage, lower_resolution
 from autoseg.planning.patch import Budget, fit_patch
 from autoseg.planning.presets import PRESETS
 
@@ -73,31 +72,3 @@ def test_every_fit_holds_its_promises(grid: tuple[tuple[float, ...], tuple[int, 
         assert size % divisor == 0
         assert size <= ceil(extent / divisor) * divisor
     assert len(fit.features) == len(fit.blocks) == fit.topology.stages == len(fit.decoder_convs) + 1
-
-
-def test_lower_resolution_shows_a_quarter_of_the_image() -> None:
-    spacing, shape = (1.0, 0.8, 0.8), (500.0, 512.0, 512.0)
-    full = fit_patch(spacing, shape, DEFAULT)
-    lower = lower_resolution(spacing, shape, full, DEFAULT)
-    assert coverage(full.patch_size, shape) < 0.25
-    assert lower is not None
-    assert coverage(lower.fit.patch_size, lower.median_shape) == pytest.approx(0.25, rel=0.1)
-    assert all(coarse > fine for coarse, fine in zip(lower.spacing, spacing, strict=True))
-
-
-def test_no_lower_resolution_where_the_patch_sees_enough_or_little_is_saved() -> None:
-    seen = (100.0, 100.0, 100.0)
-    assert lower_resolution((1.0, 1.0, 1.0), seen, fit_patch((1.0, 1.0, 1.0), seen, DEFAULT), DEFAULT) is None
-    nearly = (220.0, 220.0, 220.0)
-    full = fit_patch((1.0, 1.0, 1.0), nearly, DEFAULT)
-    assert coverage(full.patch_size, nearly) < 0.25
-    assert lower_resolution((1.0, 1.0, 1.0), nearly, full, DEFAULT) is None
-
-
-def test_lower_resolution_coarsens_fine_axes_first() -> None:
-    spacing, shape = (5.0, 0.5, 0.5), (60.0, 800.0, 800.0)
-    budget = replace(DEFAULT, gpu_memory_gb=4)
-    lower = lower_resolution(spacing, shape, fit_patch(spacing, shape, budget), budget)
-    assert lower is not None
-    assert lower.spacing[0] == 5.0
-    assert lower.spacing[1] > 0.5

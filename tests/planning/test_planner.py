@@ -8,11 +8,12 @@ import pytest
 
 from autoseg.errors import AutosegError
 from autoseg.planning.fingerprint import Fingerprint
-from autoseg.planning.plan import DatasetBlock, LabelsBlock, read_plan, write_plan
+from autoseg.planning.plan import DatasetBlock, LabelsBlock, Transform, read_plan, write_plan
 from autoseg.planning.planner import make_plan
 from autoseg.planning.presets import PRESETS
 
 Make = Callable[..., tuple[Fingerprint, DatasetBlock]]
+CONFIGURATIONS = {"2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"}
 DECISIONS = {
     "spacing",
     "median_shape",
@@ -33,13 +34,22 @@ def brats(facts_of: Make, cases: int = 20) -> tuple[Fingerprint, DatasetBlock]:
     return facts_of(shapes, [(1.0, 1.0, 1.0)] * cases, channels=("FLAIR", "T1", "T1ce", "T2"), classes=4, relative_size=0.37)
 
 
+def large_ct(facts_of: Make, cases: int = 40) -> tuple[Fingerprint, DatasetBlock]:
+    return facts_of([(500, 512, 512)] * cases, [(1.0, 0.8, 0.8)] * cases, channels=("CT",), classes=5)
+
+
+@pytest.mark.parametrize("dataset", [brats, large_ct])
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_every_decision_has_its_reason(preset: str, facts_of: Make) -> None:
-    plan = make_plan(*brats(facts_of), preset=preset)
-    assert set(plan.why) == {"preset", "gpu_memory_gb", "transpose_forward"}
-    for configuration in plan.configurations.values():
+def test_every_decision_has_its_reason(preset: str, dataset: Callable[[Make], tuple[Fingerprint, DatasetBlock]], facts_of: Make) -> None:
+    plan = make_plan(*dataset(facts_of), preset=preset)
+    assert set(plan.why) == {"preset", "gpu_memory_gb", "transpose_forward"} | (CONFIGURATIONS - set(plan.configurations))
+    for name, configuration in plan.configurations.items():
+        reasons = [*configuration.why.values(), *plan.why.values()]
+        assert all(reason and "\n" not in reason and "  " not in reason and reason.endswith(".") for reason in reasons)
+        if name == "3d_cascade_fullres":
+            assert set(configuration.why) == {"inherits", "previous_stage", "augmentation"}
+            continue
         assert set(configuration.why) == DECISIONS
-        assert all(reason and "\n" not in reason and reason.endswith(".") for reason in configuration.why.values())
         assert " x ".join(map(str, configuration.patch_size)) in configuration.why["network"]
         assert configuration.why["batch_size"].endswith(f": {configuration.batch_size}.")
 
@@ -59,16 +69,80 @@ def test_brain_tumours(facts_of: Make) -> None:
 def test_single_slices_get_no_volumes_and_the_plan_says_why(facts_of: Make) -> None:
     plan = make_plan(*facts_of([(1, 300, 200), (1, 280, 220)], [(999.0, 1.0, 1.0)] * 2))
     assert set(plan.configurations) == {"2d"}
-    assert "single slice" in plan.why["3d_fullres"]
+    assert plan.why["3d_fullres"] == (
+        "Not made: the median image is a single slice (1 x 290 x 210 voxels), so there is no third dimension to learn from."
+    )
+    assert plan.why["3d_lowres"] == plan.why["3d_cascade_fullres"] == "Not made: there is no 3d_fullres that it could help."
 
 
-def test_batch_dice_where_a_lower_resolution_would_be_worth_it(facts_of: Make) -> None:
-    large = make_plan(*facts_of([(500, 512, 512)] * 3, [(1.0, 0.8, 0.8)] * 3)).configuration("3d_fullres")
-    small = make_plan(*facts_of([(60, 60, 60)] * 3, [(1.0, 1.0, 1.0)] * 3)).configuration("3d_fullres")
-    assert large.training.batch_dice
-    assert large.why["batch_dice"].startswith("On: ")
-    assert not small.training.batch_dice
-    assert small.why["batch_dice"].startswith("Off: ")
+def test_a_patch_that_sees_little_gets_a_coarser_grid_and_a_cascade(facts_of: Make) -> None:
+    plan = make_plan(*large_ct(facts_of))
+    low, full, cascade = (plan.configuration(name) for name in ("3d_lowres", "3d_fullres", "3d_cascade_fullres"))
+    assert (low.training.batch_dice, full.training.batch_dice, cascade.training.batch_dice) == (False, True, True)
+    assert low.why["spacing"] == (
+        "At 1 x 0.8 x 0.8 mm a patch of 128 x 128 x 128 sees 1.6% of the median image, less than 25%. Made 3% coarser 31 times: at 2.5 x 2 x 2 mm a"
+        " patch of 128 x 128 x 128 sees 25%, and the image has 15.6 times fewer voxels."
+    )
+    assert low.why["batch_dice"].startswith("Off: on this grid a patch sees 25%")
+    assert full.why["batch_dice"].startswith("On: a patch sees only 1.6%")
+    assert low.normalization == full.normalization
+    assert low.previous_stage is low.inherits is full.previous_stage is full.inherits is None
+
+
+def test_the_cascade_is_the_full_resolution_with_a_segmentation_beside_it(facts_of: Make) -> None:
+    plan = make_plan(*large_ct(facts_of))
+    full, cascade = plan.configuration("3d_fullres"), plan.configuration("3d_cascade_fullres")
+    assert (cascade.inherits, cascade.previous_stage) == ("3d_fullres", "3d_lowres")
+    assert plan.input_channels("3d_cascade_fullres") == 1 + 4
+    for name, recipe in cascade.training.recipes.items():
+        spoilt = recipe.augmentation
+        assert spoilt.previous_morphology == Transform(probability=0.4, range=(1, 8))
+        assert spoilt.previous_removal == Transform(probability=0.2, range=(0, 0.15))
+        unspoilt = spoilt.model_copy(update={"previous_morphology": None, "previous_removal": None})
+        assert recipe.model_copy(update={"augmentation": unspoilt}) == full.training.recipes[name]
+    same = cascade.model_copy(update={"inherits": None, "previous_stage": None, "training": full.training, "why": full.why})
+    assert same == full
+
+
+def test_what_is_not_made_says_why_with_numbers(facts_of: Make) -> None:
+    small = make_plan(*facts_of([(60, 60, 60)] * 3, [(1.0, 1.0, 1.0)] * 3))
+    assert small.why["3d_lowres"] == "Not made: a patch at full resolution sees the whole median image, and 25% is enough."
+    assert small.why["3d_cascade_fullres"] == "Not made: there is no 3d_lowres whose segmentation it could refine."
+    assert small.configuration("3d_fullres").why["batch_dice"].startswith("Off: a patch sees the whole median image")
+    nearly = make_plan(*facts_of([(210, 220, 210)] * 3, [(1.0, 1.0, 1.0)] * 3))
+    assert set(nearly.configurations) == {"2d", "3d_fullres"}
+    assert nearly.why["3d_lowres"] == (
+        "Not made: a patch at full resolution sees 21.6% of the median image, less than 25%, but a grid on which it sees that much"
+        " (1.061 x 1.061 x 1.061 mm) holds only 1.19 times fewer voxels, less than 2."
+    )
+    assert nearly.configuration("3d_fullres").why["batch_dice"].startswith("Off: a patch sees only 21.6%")
+
+
+@pytest.mark.parametrize("shape", [(7, 7, 7), (1, 7, 7), (3, 11, 5)])
+def test_images_too_small_for_any_network_are_said(shape: tuple[int, int, int], facts_of: Make) -> None:
+    """One axis of 11 voxels is not pooled either: nothing is gained by squeezing it alone."""
+    with pytest.raises(AutosegError, match=r"(?s)No network can be planned for Dataset\..*2d: the median image has .* voxels at .*--spacing"):
+        make_plan(*facts_of([shape] * 3, [(1.0, 1.0, 1.0)] * 3))
+
+
+def test_a_network_too_small_in_one_dimensionality_leaves_the_other(facts_of: Make) -> None:
+    plan = make_plan(*facts_of([(9, 10, 5)] * 3, [(1.0, 1.0, 1.0)] * 3))
+    assert list(plan.configurations) == ["3d_fullres"]
+    assert "10 x 5 voxels at 1 x 1 mm" in plan.why["2d"]
+
+
+def test_memory_for_no_more_than_a_few_voxels_is_said(facts_of: Make) -> None:
+    facts = facts_of([(100, 100, 100)] * 3, [(1.0, 1.0, 1.0)] * 3)
+    with pytest.raises(AutosegError, match=r"(?s)only a patch of .* voxels fits the memory target.*--gpu-memory"):
+        make_plan(*facts, gpu_memory_gb=1e-4)
+
+
+@pytest.mark.parametrize("thickness", [2, 3, 5])
+def test_a_few_thick_slices_make_a_network_that_pools_within_them(thickness: int, facts_of: Make) -> None:
+    full = make_plan(*facts_of([(thickness, 256, 256)] * 3, [(8.0, 1.0, 1.0)] * 3)).configuration("3d_fullres")
+    assert full.patch_size[0] == thickness
+    assert {stride[0] for stride in full.network.strides} == {1}
+    assert full.training.recipes["default"].augmentation.slice_wise
 
 
 def test_memory_and_spacing_are_the_users(facts_of: Make) -> None:
