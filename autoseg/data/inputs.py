@@ -14,7 +14,7 @@ from autoseg.data._loose_files import group_files, group_numbered, group_whole, 
 from autoseg.data.dataset import Case
 from autoseg.data.layouts import brats, decathlon, nnunet
 from autoseg.data.layouts._brats_folder import CHANNELS, canonical, case_folders, read_case_folder, single_case_name
-from autoseg.data.layouts._description import read_channel_names, read_description
+from autoseg.data.layouts._description import FILE_NAME, read_channel_names, read_description
 from autoseg.data.layouts._folder import describe, image_files, known_endings
 from autoseg.errors import AutosegError
 from autoseg.imaging.read import suffix_of
@@ -92,7 +92,7 @@ def _recognise(source: Path, names: Names) -> str:
 
 def _from_nnunet(source: Path, names: Names) -> list[Case]:
     content = read_description(source) or {}
-    theirs = read_channel_names(content, source)
+    theirs = read_channel_names(content, source / FILE_NAME)
     order = _order(theirs, names, source)
     if "dataset" in content and _nnunet_folder(source) != "imagesTs":
         cases = list(nnunet.load(source).cases)
@@ -107,7 +107,7 @@ def _nnunet_folder(source: Path) -> str | None:
 
 
 def _from_decathlon(source: Path, names: Names) -> list[Case]:
-    theirs = read_channel_names(read_description(source) or {}, source)
+    theirs = read_channel_names(read_description(source) or {}, source / FILE_NAME)
     order = _order(theirs, names, source)
     to_test = decathlon.images_to_predict(source)
     cases = group_whole(to_test) if to_test else list(decathlon.load(source).cases)

@@ -1,30 +1,34 @@
 """The fingerprint: everything about a dataset that a plan depends on, and nothing about any patient's image.
 
 - Made of the facts of all cases, so that planning never touches a voxel and a site can share it instead of its images.
-- Cases stand in the order of their names, whatever order their facts came in: the same images give the same file.
+- It names no case, since names can tell who a patient is. Entries stand in the order of the names, whatever order the facts came in: the same
+  images give the same file.
+- What other programs' fingerprints do not hold is optional, never made up.
 - Sums run in float64, case by case; percentiles are those of all samples together.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from autoseg.data.dataset import Dataset
+from autoseg.data.dataset import Dataset, Labels
 from autoseg.data.facts import CaseFacts
 from autoseg.errors import AutosegError
 from autoseg.files import read_json, write_json
+from autoseg.planning.blocks import Count, DatasetBlock, LabelsBlock, Positive
 
-Positive = Annotated[float, Field(gt=0)]
+Shape = tuple[Count, Count, Count]
+Voxels = Annotated[int, Field(ge=0)]
 
 
 class IntensityStatistics(BaseModel):
     """Intensities of one channel over the foreground voxels of all cases, in the image's own unit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mean: float
     median: float
@@ -40,24 +44,50 @@ class Fingerprint(BaseModel):
 
     Attributes
     ----------
-    case_names, spacings, shapes, shapes_after_crop : one entry a case, in one order; millimetres and voxels along Z, Y, X
-    median_relative_size_after_crop : median over the cases of voxels after / voxels before cropping to non-zero, 0..1
+    dataset : what the plan repeats of the dataset; None where the file does not say
     channel_names, intensities : one entry a channel, in the dataset's order
-    class_voxels : one entry a class, background first: voxels over all cases
-    cases_without_class : one entry a class: how many cases have not one voxel of it
+    spacings, shapes_after_crop : one entry a case, in one order; millimetres and voxels along Z, Y, X
+    median_relative_size_after_crop : median over the cases of voxels after / voxels before cropping to non-zero, 0..1
+    shapes : voxels before cropping, one entry a case, or None
+    class_voxels : one entry a class, background first: voxels over all cases; or None
+    cases_without_class : one entry a class: how many cases have not one voxel of it; or None
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    case_names: tuple[str, ...]
-    spacings: tuple[tuple[Positive, Positive, Positive], ...]
-    shapes: tuple[tuple[int, int, int], ...]
-    shapes_after_crop: tuple[tuple[int, int, int], ...]
-    median_relative_size_after_crop: float
-    channel_names: tuple[str, ...]
+    dataset: DatasetBlock | None = None
+    channel_names: tuple[str, ...] = Field(min_length=1)
+    spacings: tuple[tuple[Positive, Positive, Positive], ...] = Field(min_length=1)
+    shapes_after_crop: tuple[Shape, ...]
+    median_relative_size_after_crop: Annotated[float, Field(gt=0, le=1)]
     intensities: tuple[IntensityStatistics, ...]
-    class_voxels: tuple[int, ...]
-    cases_without_class: tuple[int, ...]
+    shapes: tuple[Shape, ...] | None = None
+    class_voxels: tuple[Voxels, ...] | None = None
+    cases_without_class: tuple[Voxels, ...] | None = None
+
+    @model_validator(mode="after")
+    def _entries_agree(self) -> "Fingerprint":
+        for key in ("shapes_after_crop", "shapes"):
+            entries = getattr(self, key)
+            if entries is not None and len(entries) != len(self.spacings):
+                raise ValueError(f"{key} has {len(entries)} entries, spacings has {len(self.spacings)}: one of each for every case")
+        if len(self.intensities) != len(self.channel_names):
+            raise ValueError(f"intensities has {len(self.intensities)} entries for {len(self.channel_names)} channels: one for each")
+        return self
+
+    @model_validator(mode="after")
+    def _dataset_agrees(self) -> "Fingerprint":
+        if self.dataset is None:
+            return self
+        if self.dataset.channel_names != self.channel_names:
+            raise ValueError(
+                f"dataset.channel_names {list(self.dataset.channel_names)} and channel_names {list(self.channel_names)} must be the same"
+            )
+        for key in ("class_voxels", "cases_without_class"):
+            entries, names = getattr(self, key), self.dataset.labels.names
+            if entries is not None and len(entries) != len(names):
+                raise ValueError(f"{key} has {len(entries)} entries, dataset.labels.names has {len(names)}: one for each class")
+        return self
 
 
 def fingerprint(dataset: Dataset, facts: Sequence[CaseFacts]) -> Fingerprint:
@@ -79,21 +109,38 @@ def fingerprint(dataset: Dataset, facts: Sequence[CaseFacts]) -> Fingerprint:
     before = np.array([one.shape for one in ordered], dtype=np.float64).prod(axis=1)
     after = np.array([one.shape_after_crop for one in ordered], dtype=np.float64).prod(axis=1)
     return Fingerprint(
-        case_names=tuple(one.name for one in ordered),
+        dataset=describe_dataset(dataset),
+        channel_names=dataset.channel_names,
         spacings=tuple(one.spacing for one in ordered),
-        shapes=tuple(one.shape for one in ordered),
         shapes_after_crop=tuple(one.shape_after_crop for one in ordered),
         median_relative_size_after_crop=float(np.median(after / before)),
-        channel_names=dataset.channel_names,
         intensities=tuple(_statistics([one.foreground[channel] for one in ordered]) for channel in range(len(dataset.channel_names))),
+        shapes=tuple(one.shape for one in ordered),
         class_voxels=tuple(voxels.sum(axis=0).tolist()),
         cases_without_class=tuple((voxels == 0).sum(axis=0).tolist()),
     )
 
 
+def describe_dataset(dataset: Dataset) -> DatasetBlock:
+    """What a plan repeats of a dataset."""
+    return DatasetBlock(
+        name=dataset.name,
+        layout=dataset.layout,
+        channel_names=dataset.channel_names,
+        labels=describe_labels(dataset.labels),
+        num_cases=len(dataset.cases),
+        file_ending=dataset.file_ending,
+    )
+
+
+def describe_labels(labels: Labels) -> LabelsBlock:
+    """What a plan repeats of the labels."""
+    return LabelsBlock(names=labels.names, values=labels.values, regions=dict(labels.regions), ignore=labels.ignore)
+
+
 def write_fingerprint(content: Fingerprint, path: Path) -> None:
     """Write a fingerprint as JSON, whole or not at all."""
-    write_json(path, content.model_dump(mode="json"))
+    write_json(path, content.model_dump(mode="json", exclude_none=True))
 
 
 def read_fingerprint(path: Path) -> Fingerprint:
@@ -104,11 +151,16 @@ def read_fingerprint(path: Path) -> Fingerprint:
     AutosegError
         the file is missing, is not JSON, or is not a fingerprint; the text names every fault
     """
+    return validate_fingerprint(read_json(path), str(path))
+
+
+def validate_fingerprint(content: Any, source: str) -> Fingerprint:
+    """Make a fingerprint of decoded JSON; `source` names it in errors."""
     try:
-        return Fingerprint.model_validate(read_json(path))
+        return Fingerprint.model_validate(content)
     except ValidationError as error:
-        faults = [f"  {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise AutosegError("\n".join([f"{path} is not a fingerprint. Delete it, then plan again to have it made anew.", *faults])) from None
+        faults = [f"  {'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()]
+        raise AutosegError("\n".join([f"{source} is not a fingerprint. Plan the dataset again to have it made anew.", *faults])) from None
 
 
 def _check_complete(dataset: Dataset, facts: Sequence[CaseFacts]) -> None:

@@ -29,7 +29,6 @@ def make_facts(
 ) -> Facts:
     cropped = tuple(tuple(shape) for shape in shapes)
     fingerprint = Fingerprint(
-        case_names=tuple(f"case_{index:04d}" for index in range(len(cropped))),
         spacings=tuple(tuple(spacing) for spacing in spacings),
         shapes=cropped,
         shapes_after_crop=cropped,

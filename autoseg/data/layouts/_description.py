@@ -11,8 +11,10 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from autoseg.data.dataset import Labels
+from autoseg.data.layouts._folder import known_endings
 from autoseg.errors import AutosegError
 from autoseg.files import read_json
+from autoseg.imaging.read import SUFFIXES
 
 FILE_NAME = "dataset.json"
 
@@ -26,23 +28,31 @@ def read_description(root: Path) -> dict[str, Any] | None:
         the file is not JSON, or not an object
     """
     path = root / FILE_NAME
-    if not path.is_file():
-        return None
+    return read_object(path) if path.is_file() else None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The content of a `dataset.json`, whatever its name.
+
+    Raises
+    ------
+    AutosegError
+        the file is missing, not JSON, or not an object
+    """
     content = read_json(path)
     if not isinstance(content, dict):
         raise AutosegError(f"{path} must hold an object with keys like 'channel_names' and 'labels'; it holds a {type(content).__name__}.")
     return content
 
 
-def read_channel_names(content: Mapping[str, Any], root: Path) -> tuple[str, ...]:
-    """Names of the channels in their order, from `channel_names` or the older `modality`.
+def read_channel_names(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """Names of the channels in their order, from `channel_names` or the older `modality`; `path` is the file, for errors.
 
     Raises
     ------
     AutosegError
         the key is missing, or its entries are not numbered "0", "1", ...
     """
-    path = root / FILE_NAME
     key = "channel_names" if "channel_names" in content else "modality"
     channels = content.get(key)
     wanted = f'{path}: \'{key}\' must number the channels from zero, like {{"0": "FLAIR", "1": "T1"}}'
@@ -54,21 +64,34 @@ def read_channel_names(content: Mapping[str, Any], root: Path) -> tuple[str, ...
     return tuple(channels[number] for number in numbers)
 
 
-def read_labels_entry(content: Mapping[str, Any], root: Path) -> Labels:
-    """The meaning of label values, from `labels`.
+def read_labels_entry(content: Mapping[str, Any], path: Path) -> Labels:
+    """The meaning of label values, from `labels`; `path` is the file, for errors.
 
     Raises
     ------
     AutosegError
         no background 0, no foreground, a value or a name given twice, a value that is not an integer of 0..32767
     """
-    path = root / FILE_NAME
     entry = content.get("labels")
     if not isinstance(entry, dict) or not entry:
         raise AutosegError(f'{path}: \'labels\' must give each label\'s value, like {{"background": 0, "tumour": 1}}; it is {entry!r}.')
     if all(isinstance(name, str) for name in entry.values()):
         return _from_values(entry, path)
     return _from_names(entry, path)
+
+
+def read_file_ending(content: Mapping[str, Any], path: Path) -> str | None:
+    """The file ending that `file_ending` declares, or None; `path` is the file, for errors.
+
+    Raises
+    ------
+    AutosegError
+        it is none that can be read
+    """
+    ending = content.get("file_ending")
+    if ending is not None and ending not in SUFFIXES:
+        raise AutosegError(f"{path}: 'file_ending' is {ending!r}; it must be one of {known_endings()}.")
+    return ending
 
 
 def inside(root: Path, relative: object) -> Path:

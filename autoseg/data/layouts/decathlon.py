@@ -32,7 +32,7 @@ def load(root: Path) -> Dataset:
         `dataset.json` contradicts itself, or leads out of the folder
     """
     content = read_description(root) or {}
-    channel_names, labels = read_channel_names(content, root), read_labels_entry(content, root)
+    channel_names, labels = read_channel_names(content, root / FILE_NAME), read_labels_entry(content, root / FILE_NAME)
     cases: dict[str, Case] = {}
     problems: list[Finding] = []
     for image, label in _pairs(content, root):

@@ -13,10 +13,18 @@ from typing import Any
 
 from autoseg.data.dataset import Case, Dataset, Finding
 from autoseg.data.layouts import decathlon
-from autoseg.data.layouts._description import FILE_NAME, inside, read_channel_names, read_description, read_labels_entry, require_plain_name
+from autoseg.data.layouts._description import (
+    FILE_NAME,
+    inside,
+    read_channel_names,
+    read_description,
+    read_file_ending,
+    read_labels_entry,
+    require_plain_name,
+)
 from autoseg.data.layouts._folder import describe, image_files, is_picture, known_endings, split_number
 from autoseg.errors import AutosegError, listing
-from autoseg.imaging.read import SUFFIXES, stem_of, suffix_of
+from autoseg.imaging.read import stem_of, suffix_of
 
 LOOKS_LIKE = "nnU-Net: dataset.json with 'channel_names', imagesTr/<case>_0000.nii.gz, labelsTr/<case>.nii.gz"
 
@@ -36,15 +44,15 @@ def load(root: Path) -> Dataset:
         `dataset.json` contradicts itself, or leads out of the folder, or there are no images at all
     """
     content = read_description(root) or {}
-    channel_names, labels = read_channel_names(content, root), read_labels_entry(content, root)
+    channel_names, labels = read_channel_names(content, root / FILE_NAME), read_labels_entry(content, root / FILE_NAME)
     notes: list[str] = []
     if "dataset" in content:
         cases, problems = _explicit(content["dataset"], root, len(channel_names))
-        ending = _declared_ending(content, root) or _usual_ending(case.label for case in cases if case.label)
+        ending = read_file_ending(content, root / FILE_NAME) or _usual_ending(case.label for case in cases if case.label)
     else:
         files = images(content, root)
         label_files = [file for file in image_files(root / "labelsTr") if _ends_as_declared(file, content, root)]
-        ending = _declared_ending(content, root) or _usual_ending(label_files or files)
+        ending = read_file_ending(content, root / FILE_NAME) or _usual_ending(label_files or files)
         passed_over = [file.name for file in image_files(root / "imagesTr") if not _ends_as_declared(file, content, root)]
         if passed_over:
             notes.append(f"Files in imagesTr that do not end with {ending} were passed over: {listing(passed_over)}.")
@@ -161,15 +169,8 @@ def _misnumbered(name: str, found: dict[int, Path], n_channels: int, root: Path)
     )
 
 
-def _declared_ending(content: dict[str, Any], root: Path) -> str | None:
-    ending = content.get("file_ending")
-    if ending is not None and ending not in SUFFIXES:
-        raise AutosegError(f"{root / FILE_NAME}: 'file_ending' is {ending!r}; it must be one of {known_endings()}.")
-    return ending
-
-
 def _ends_as_declared(file: Path, content: dict[str, Any], root: Path) -> bool:
-    ending = _declared_ending(content, root)
+    ending = read_file_ending(content, root / FILE_NAME)
     return ending is None or suffix_of(file) == ending
 
 
