@@ -32,7 +32,7 @@ class IntensityStatistics(BaseModel):
 
     mean: float
     median: float
-    std: float
+    std: Annotated[float, Field(ge=0)]
     min: float
     max: float
     percentile_00_5: float

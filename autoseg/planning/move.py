@@ -1,0 +1,74 @@
+"""A plan for another dataset: the same networks on the same grid, so that weights learned on one can go on learning on the other.
+
+- Everything that weights depend on stays: spacing, order of the axes, patches, networks, normalisation with its statistics, recipes.
+- What the other dataset says of itself replaces what the first said: names, labels, cases. Channels are matched by their position.
+- `median_shape` is for people to read, so it is that of the other dataset where its fingerprint is at hand.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.errors import PlanError
+from autoseg.planning.fingerprint import Fingerprint
+from autoseg.planning.plan import Configuration, DatasetBlock, Plan
+
+
+def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None = None) -> Plan:
+    """The plan of one dataset, for another.
+
+    Parameters
+    ----------
+    source : the plan to take over
+    block : what the plan repeats of the other dataset; the number of its classes may differ
+    fingerprint : of the other dataset; without it `median_shape` stays as it is
+
+    Raises
+    ------
+    PlanError
+        the datasets do not have the same number of channels, or those of the fingerprint are not those of `block`
+    """
+    theirs, ours = source.dataset.channel_names, block.channel_names
+    if len(theirs) != len(ours):
+        raise PlanError(
+            f"The plan of {source.dataset.name} is for {len(theirs)} channels ({', '.join(theirs)}), {block.name} has {len(ours)}"
+            f" ({', '.join(ours)}): a network cannot take both. Plan {block.name} by its own fingerprint."
+        )
+    if fingerprint is not None and fingerprint.channel_names != ours:
+        raise PlanError(
+            f"The fingerprint is of a dataset with the channels {', '.join(fingerprint.channel_names)}, {block.name} has {', '.join(ours)}."
+            f" Give the fingerprint of {block.name}."
+        )
+    moved = {name: _configuration(one, source, block, fingerprint) for name, one in source.configurations.items()}
+    return source.model_copy(update={"dataset": block, "configurations": moved, "why": _why(source, block)})
+
+
+def _configuration(one: Configuration, source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None) -> Configuration:
+    channels = zip(one.normalization, block.channel_names, strict=True)
+    shape = one.median_shape if fingerprint is None else _median_shape(one.spacing, source.transpose_forward, fingerprint)
+    origin = f"Taken over from the plan of {source.dataset.name}"
+    kept = "all of it." if fingerprint is None else f"all but median_shape, which is that of the {len(fingerprint.spacings)} cases of {block.name}."
+    return one.model_copy(
+        update={
+            "normalization": tuple(rule.model_copy(update={"channel": channel}) for rule, channel in channels),
+            "median_shape": shape,
+            "why": {"moved": f"{origin}, {kept}"},
+        }
+    )
+
+
+def _median_shape(spacing: Sequence[float], transpose_forward: Sequence[int], fingerprint: Fingerprint) -> tuple[float, ...]:
+    """Median voxels of the cases on the grid of a configuration; slices keep their number, so 2D has the last two axes."""
+    axes = list(transpose_forward[-len(spacing) :])
+    spacings: NDArray[np.float64] = np.array(fingerprint.spacings, dtype=np.float64)[:, axes]
+    shapes = np.rint(spacings / np.array(spacing) * np.array(fingerprint.shapes_after_crop, dtype=np.float64)[:, axes])
+    return tuple(np.maximum(np.median(shapes, axis=0), 1).tolist())
+
+
+def _why(source: Plan, block: DatasetBlock) -> dict[str, str]:
+    why = {"moved": f"The plan of {source.dataset.name} ({source.dataset.num_cases} cases, preset {source.preset}), taken over for {block.name}."}
+    renamed = [f"{old} -> {new}" for old, new in zip(source.dataset.channel_names, block.channel_names, strict=True) if old != new]
+    if renamed:
+        why["channels"] = f"Channels are matched by position and have other names: {', '.join(renamed)}; each is normalised as the first was."
+    return why
