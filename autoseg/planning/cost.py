@@ -29,12 +29,12 @@ def estimate(
     family : kind of encoder
     patch_size : voxels an axis
     strides, features, blocks : one entry a stage from full resolution down; `blocks` counts convolutions (plain) or residual blocks
-    decoder_convs : one entry a decoder stage from full resolution down, the bottleneck has none
+    decoder_convs : one entry a decoder stage, the deepest first as in `convs_per_stage_decoder`; the bottleneck has none
     num_classes : channels of the full-resolution output
     """
     voxels = stage_voxels(patch_size, strides)
     encoder = _ENCODERS[family](voxels, strides, features, blocks)
-    decoder = sum((convs + 1) * channels * n for convs, channels, n in zip(decoder_convs, features, voxels, strict=False))
+    decoder = sum((convs + 1) * channels * n for convs, channels, n in zip(reversed(decoder_convs), features, voxels, strict=False))
     return encoder + decoder + num_classes * voxels[0]
 
 
@@ -43,7 +43,10 @@ def _plain_encoder(voxels: Sequence[int], strides: Strides, features: Sequence[i
 
 
 def _residual_encoder(voxels: Sequence[int], strides: Strides, features: Sequence[int], blocks: Sequence[int]) -> int:
-    """A stem, then blocks of two convolutions; the first block of a stage projects its shortcut where channels or resolution change."""
+    """A stem, then blocks of two convolutions; the first block of a stage has a shortcut of its own where channels or resolution change.
+
+    Where resolution alone changes the shortcut is averaged without a convolution; the references were set with it counted, so it is counted.
+    """
     total, previous = features[0] * voxels[0], features[0]
     for n, stride, channels, count in zip(voxels, strides, features, blocks, strict=True):
         projected = channels != previous or any(step != 1 for step in stride)

@@ -4,7 +4,7 @@
 - Decisions are made where their rules live (spacing, topology, patch, coarser grid, normalisation, recipes); here they are put together.
 - A dataset of single slices gets `2d` only; any other gets `2d` and `3d_fullres`, and where a patch sees too little of the image also
   `3d_lowres` and `3d_cascade_fullres`. What is not made is explained as well.
-- A network that never pools learns nothing worth having, and cannot be built: such a configuration is not made.
+- What could not be trained is not made: a network that never pools, and a network for volumes whose patch is a single slice.
 """
 
 from dataclasses import replace
@@ -79,7 +79,7 @@ def make_plan(
 
 def _slices(grid: Grid, budget: Budget, normalization: NormalizationChoice) -> tuple[Made, Reasons]:
     fit = fit_patch(grid.spacing, grid.median_shape, budget)
-    if fit.topology.stages < FEWEST_STAGES:
+    if not _is_trainable(fit):
         return {}, {SLICES: which.too_small(grid, fit)}
     return {SLICES: _configuration(grid, budget, fit, normalization, (True, which.slices_batch_dice()))}, {}
 
@@ -89,10 +89,10 @@ def _volumes(grid: Grid, budget: Budget, normalization: NormalizationChoice) -> 
     if grid.median_shape[0] == 1:
         return {}, {FULL: which.no_volumes(grid), LOW: which.no_full(FULL), CASCADE: which.no_full(FULL)}
     fit = fit_patch(grid.spacing, grid.median_shape, budget)
-    if fit.topology.stages < FEWEST_STAGES:
+    if not _is_trainable(fit):
         return {}, {FULL: which.too_small(grid, fit), LOW: which.no_full(FULL), CASCADE: which.no_full(FULL)}
     lower = lower_resolution(grid.spacing, grid.median_shape, fit, budget)
-    if lower is None or not lower.is_worth_having or lower.fit.topology.stages < FEWEST_STAGES:
+    if lower is None or not lower.is_worth_having or not _is_trainable(lower.fit):
         full = _configuration(grid, budget, fit, normalization, (False, which.full_alone_batch_dice(grid, fit, lower)))
         return {FULL: full}, {LOW: which.no_lower(grid, fit, lower), CASCADE: which.no_cascade(LOW)}
     full = _configuration(grid, budget, fit, normalization, (True, which.full_batch_dice(grid, fit)))
@@ -162,6 +162,10 @@ def _configuration(grid: Grid, budget: Budget, fit: Fit, normalization: Normaliz
             "inference": why.inference(len(grid.spacing)),
         },
     )
+
+
+def _is_trainable(fit: Fit) -> bool:
+    return fit.topology.stages >= FEWEST_STAGES and (len(fit.patch_size) == 2 or fit.patch_size[0] > 1)
 
 
 def _output_channels(labels: LabelsBlock) -> int:

@@ -25,13 +25,13 @@ def no_full(name: str) -> str:
 
 
 def too_small(grid: Grid, fit: Fit) -> str:
-    """Why no network with a single pooling fits."""
+    """Why the patch that fits makes no network."""
+    patch, larger = extents(fit.patch_size), "give a larger memory target (--gpu-memory)"
+    if fit.topology.stages > 1:
+        return f"{NOT_MADE}only a patch of {patch} voxels fits the memory target, a single slice, which is what 2d is for; {larger} to see more."
     needs = f"a U-Net pools where two axes have {2 * SMALLEST_EDGE} voxels, or one has {3 * SMALLEST_EDGE}"
     if fit.reductions:
-        return (
-            f"{NOT_MADE}only a patch of {extents(fit.patch_size)} voxels fits the memory target, and {needs};"
-            " give a larger memory target (--gpu-memory)."
-        )
+        return f"{NOT_MADE}only a patch of {patch} voxels fits the memory target, and {needs}; {larger}."
     return (
         f"{NOT_MADE}the median image has {extents(grid.median_shape)} voxels at {extents(grid.spacing)} mm, and {needs};"
         " give a finer target spacing (--spacing), or images that show more around the structure."

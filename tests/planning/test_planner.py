@@ -137,6 +137,13 @@ def test_memory_for_no_more_than_a_few_voxels_is_said(facts_of: Make) -> None:
         make_plan(*facts, gpu_memory_gb=1e-4)
 
 
+def test_a_patch_of_one_slice_is_left_to_slices(facts_of: Make) -> None:
+    """Two slices of 1,400 x 1,400 cover as much of the image along every axis; the first is what fits is reduced along in the end."""
+    plan = make_plan(*facts_of([(2, 1400, 1400)] * 3, [(8.0, 0.5, 0.5)] * 3), gpu_memory_gb=2)
+    assert list(plan.configurations) == ["2d"]
+    assert "a single slice, which is what 2d is for" in plan.why["3d_fullres"]
+
+
 @pytest.mark.parametrize("thickness", [2, 3, 5])
 def test_a_few_thick_slices_make_a_network_that_pools_within_them(thickness: int, facts_of: Make) -> None:
     full = make_plan(*facts_of([(thickness, 256, 256)] * 3, [(8.0, 1.0, 1.0)] * 3)).configuration("3d_fullres")
