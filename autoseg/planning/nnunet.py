@@ -92,7 +92,12 @@ def convert_nnunet_plan(content: Any, dataset: DatasetBlock, source: str) -> Pla
             gpu_memory_gb=find_preset(preset).reference_gb,
             transpose_forward=_transposition(whole),
             configurations=made,
-            why={"preset": about_preset, "gpu_memory_gb": "The plan does not say: the preset's own target.", "transpose_forward": origin},
+            why={
+                "dataset": f"nnU-Net's plan {whole.get('plans_name')} of {whole.get('dataset_name')}, read for {dataset.name}.",
+                "preset": about_preset,
+                "gpu_memory_gb": "The plan does not say: the preset's own target.",
+                "transpose_forward": origin,
+            },
         )
     except ValidationError as error:
         raise PlanError("\n".join([f"{source} cannot be read as a plan:", *faults(error, {})])) from None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autoseg.errors import AutosegError, PlanError
-from autoseg.planning.nnunet_plan import NEVER_SEPARATE, convert_nnunet_plan, is_nnunet_plan, read_nnunet_plan
+from autoseg.planning.nnunet import NEVER_SEPARATE, convert_nnunet_plan, is_nnunet_plan, read_nnunet_plan
 from autoseg.planning.plan import Plan, file_content, read_plan, write_plan
 from autoseg.planning.planner import make_plan
 from tests.planning.conftest import make_facts
