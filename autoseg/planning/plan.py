@@ -1,25 +1,25 @@
 """The plan: every decision, in one JSON file made for people to read and edit.
 
 - Everything after planning reads the plan and nothing but the plan.
-- Strict: an unknown key or a bad value is an error that names the key, the value and what is allowed.
+- Strict: an unknown key or a bad value is an error that names the key, the value and the nearest choice; all faults are named at once.
+- A configuration that inherits another holds in the file only what differs; it is made whole on reading, and written as it was read.
 - Axis order Z, Y, X, after `transpose_forward` has been applied; 2D configurations keep their lists at two numbers (Y, X).
-- Its smaller blocks are described in `blocks.py`, and offered here too.
+- Its blocks are described in `configuration.py` and `blocks.py`, and offered here too.
 """
 
 import json
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from autoseg.data.dataset import Labels
 from autoseg.errors import PlanError
 from autoseg.files import read_json, write_text
 from autoseg.planning.blocks import (
     Augmentation,
-    AxisCounts,
     Block,
-    Count,
     DatasetBlock,
     Inference,
     LabelsBlock,
@@ -33,88 +33,48 @@ from autoseg.planning.blocks import (
     Training,
     Transform,
 )
+from autoseg.planning.configuration import Configuration
+from autoseg.planning.faults import Fault, advice, in_words, raise_if_any, shown
+from autoseg.planning.inherit import difference, inheritance_faults, whole, wrote
 
 __all__ = [
     "Augmentation", "Configuration", "DatasetBlock", "Inference", "LabelsBlock", "NetworkPlan", "Normalization", "Plan", "Range", "Recipe",
-    "Resampling", "Training", "Transform", "read_plan", "validate_plan", "write_plan",
+    "Resampling", "Training", "Transform", "file_content", "read_plan", "validate_plan", "write_plan",
 ]  # fmt: skip
 
 SCHEMA_VERSION: Literal[1] = 1
 
 
-class Configuration(Block):
-    """One network on one resolution of the data.
-
-    With `inherits` the file holds only what differs from another configuration; in memory every configuration is whole.
-    With `previous_stage` the network also sees the segmentation of another configuration, one channel a class.
-    """
-
-    inherits: Name | None = None
-    previous_stage: Name | None = None
-    dimensions: Literal[2, 3]
-    spacing: tuple[Positive, ...]
-    median_shape: tuple[Positive, ...]
-    patch_size: AxisCounts
-    batch_size: Count
-    normalization: tuple[Normalization, ...]
-    resampling: Resampling = Resampling()
-    network: NetworkPlan
-    training: Training
-    inference: Inference = Inference()
-    why: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _patch_fits_network(self) -> "Configuration":
-        if len(self.patch_size) != self.dimensions or len(self.spacing) != self.dimensions:
-            raise ValueError(f"patch_size and spacing need {self.dimensions} numbers")
-        if any(len(counts) != self.dimensions for counts in (*self.network.strides, *self.network.kernel_sizes)):
-            raise ValueError(f"every entry of network.strides and network.kernel_sizes needs {self.dimensions} numbers")
-        for axis, size in enumerate(self.patch_size):
-            divisor = 1
-            for stride in self.network.strides:
-                divisor *= stride[axis]
-            if size % divisor:
-                nearest = max(divisor, round(size / divisor) * divisor)
-                raise ValueError(
-                    f"patch_size {list(self.patch_size)}: {size} on axis {axis} is not divisible by {divisor}, the product of the strides there;"
-                    f" the nearest valid size is {nearest}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _mirrored_axes_exist(self) -> "Configuration":
-        if any(axis >= self.dimensions for axis in self.inference.mirror_axes):
-            raise ValueError(f"inference.mirror_axes {list(self.inference.mirror_axes)}: there are only {self.dimensions} axes, counted from 0")
-        for name, recipe in self.training.recipes.items():
-            if any(axis >= self.dimensions for axis in recipe.augmentation.mirror_axes):
-                raise ValueError(f"training.recipes.{name}.augmentation.mirror_axes: slices have the axes 0 and 1 only")
-        return self
-
-
 class Plan(Block):
     """All decisions about one dataset; `plans/<dataset>.json`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    dataset: DatasetBlock
-    preset: str
-    gpu_memory_gb: Positive
-    seed: int = 12345
-    transpose_forward: tuple[Literal[0, 1, 2], Literal[0, 1, 2], Literal[0, 1, 2]]
-    configurations: dict[Name, Configuration]
-    why: dict[str, str] = Field(default_factory=dict)
+    model_config = ConfigDict(serialize_by_alias=True)
 
-    @model_validator(mode="after")
-    def _configurations_fit_dataset(self) -> "Plan":
-        if sorted(self.transpose_forward) != [0, 1, 2]:
-            raise ValueError(f"transpose_forward {list(self.transpose_forward)} must hold each of 0, 1 and 2 once")
-        for name, configuration in self.configurations.items():
-            channels = tuple(rule.channel for rule in configuration.normalization)
-            if channels != self.dataset.channel_names:
-                raise ValueError(
-                    f"configurations.{name}.normalization is for the channels {', '.join(channels)}, dataset.channel_names are"
-                    f" {', '.join(self.dataset.channel_names)}: one entry for each, in that order"
-                )
-        return self
+    json_schema: str | None = Field(None, alias="$schema", description="where editors find the schema of this file")
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="version of this file's layout")
+    dataset: DatasetBlock = Field(description="facts about the dataset")
+    preset: str = Field(description="the preset it was made with")
+    gpu_memory_gb: Positive = Field(description="the memory it was made for, GB")
+    seed: int = Field(12345, description="of folds, weights, batches and augmentation")
+    transpose_forward: tuple[Literal[0, 1, 2], Literal[0, 1, 2], Literal[0, 1, 2]] = Field(
+        description="the file's axes (0, 1, 2 = Z, Y, X) in the order that networks see them: the coarsest first"
+    )
+    configurations: dict[Name, Configuration] = Field(description="name to configuration; 3d_fullres and 2d, or names of your own")
+    why: dict[str, str] = Field(default_factory=dict, description="decision to reason")
+
+    @field_validator("transpose_forward")
+    @classmethod
+    def _each_axis_once(cls, axes: tuple[int, int, int]) -> tuple[int, int, int]:
+        if sorted(axes) != [0, 1, 2]:
+            raise ValueError("must hold each of 0, 1 and 2 once")
+        return axes
+
+    @field_validator("configurations")
+    @classmethod
+    def _configurations_agree(cls, configurations: dict[str, Configuration], info: ValidationInfo) -> dict[str, Configuration]:
+        elsewhere = (info.context or {}).get("elsewhere", ())
+        raise_if_any(_across(info.data.get("dataset"), configurations, [*configurations, *elsewhere]))
+        return configurations
 
     @property
     def labels(self) -> Labels:
@@ -153,26 +113,104 @@ def read_plan(path: Path) -> Plan:
 
 
 def validate_plan(content: Any, source: str) -> Plan:
-    """Make a plan of decoded JSON; `source` names it in errors."""
+    """Make a plan of decoded JSON; `source` names it in errors.
+
+    Raises
+    ------
+    PlanError
+        as `read_plan`
+    """
+    written = content.get("configurations") if isinstance(content, dict) else None
+    written = written if isinstance(written, dict) else {}
+    faults, lost = inheritance_faults(written)
+    if written:
+        content = content | {"configurations": {name: whole(written, name) for name in written if name not in lost}}
     try:
-        return Plan.model_validate(content)
+        plan = Plan.model_validate(content, context={"elsewhere": lost})
     except ValidationError as error:
-        raise PlanError("\n".join([f"{source} is not a valid plan:", *map(_problem, error.errors())])) from None
+        found = list(in_words(error, Plan))
+        faults = [*faults, *found, *_across_the_sound(content, found, lost)]
+    if faults:
+        faults = [fault for fault in dict.fromkeys(faults) if not _is_the_parents(fault, faults, written)]
+        raise PlanError("\n".join([f"{source} is not a valid plan:", *(f"  {fault}" for fault in faults)]))
+    return plan
+
+
+def file_content(plan: Plan) -> dict[str, Any]:
+    """A plan as its file holds it, decoded: configurations that inherit hold only what differs; `validate_plan` makes the same plan of it."""
+    content: dict[str, Any] = plan.model_dump(mode="json", exclude_none=True)
+    configurations = content["configurations"]
+    content["configurations"] = {name: _written(one, configurations) for name, one in configurations.items()}
+    return content
 
 
 def write_plan(plan: Plan, path: Path) -> None:
     """Write a plan with short lists on one line, whole or not at all."""
-    write_text(path, _readable(plan.model_dump(mode="json", exclude_none=True)) + "\n")
+    write_text(path, _readable(file_content(plan)) + "\n")
 
 
-def _problem(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"  {key}: unknown key"
-    message = error["msg"].removeprefix("Value error, ")
-    value = error.get("input")
-    shown = "" if isinstance(value, dict | BaseModel) else f" (found: {value!r})"
-    return f"  {key}: {message}{shown}"
+def _written(configuration: dict[str, Any], configurations: Mapping[str, Any]) -> dict[str, Any]:
+    if "inherits" not in configuration:
+        return configuration
+    patch = difference(configuration, configurations[configuration["inherits"]])
+    return {key: value for key, value in patch.items() if key != "why" or value}
+
+
+def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configuration], names: Collection[str]) -> Iterator[Fault]:
+    """What configurations must agree on with the dataset and with each other; `names` are all there are, some of which may be unsound."""
+    parents = {name: {"inherits": one.inherits} for name, one in configurations.items()} | {name: {} for name in names if name not in configurations}
+    yield from inheritance_faults(parents)[0]
+    for name, configuration in configurations.items():
+        channels = tuple(rule.channel for rule in configuration.normalization)
+        if dataset is not None and channels != dataset.channel_names:
+            yield Fault(
+                ("configurations", name, "normalization"),
+                f"is for the channels {', '.join(channels)}, dataset.channel_names are {', '.join(dataset.channel_names)}:"
+                " one entry for each, in that order",
+            )
+        if configuration.previous_stage is not None:
+            text = _previous_stage_fault(name, configuration.previous_stage, configurations, names)
+            if text is not None:
+                yield Fault(("configurations", name, "previous_stage"), text)
+
+
+def _previous_stage_fault(name: str, previous: str, configurations: Mapping[str, Configuration], names: Collection[str]) -> str | None:
+    choices = [
+        other for other in names
+        if other != name and (other not in configurations or (configurations[other].dimensions == 3 and not configurations[other].previous_stage))
+    ]  # fmt: skip
+    if configurations[name].dimensions != 3:
+        return f"only a 3D configuration can have one{shown(previous)}"
+    if previous in choices:
+        return None
+    if previous == name:
+        reason = "is the configuration itself"
+    elif previous not in names:
+        reason = "there is no such configuration"
+    elif configurations[previous].dimensions != 3:
+        reason = "must be in 3D, as this one is"
+    else:
+        reason = "has a previous stage of its own"
+    return f"{reason}{shown(previous)}{advice(previous, choices)}"
+
+
+def _across_the_sound(content: Any, found: Collection[Fault], lost: Collection[str]) -> Iterator[Fault]:
+    """The same checks for what is sound on its own in a plan that is not."""
+    unsound = {fault.place[1] for fault in found if fault.place[:1] == ("configurations",) and len(fault.place) > 1}
+    if not isinstance(content, dict) or not isinstance(content.get("configurations"), dict):
+        return
+    sound = {name: Configuration.model_validate(one) for name, one in content["configurations"].items() if name not in unsound}
+    dataset = None if any(fault.place[:1] == ("dataset",) for fault in found) else DatasetBlock.model_validate(content["dataset"])
+    yield from _across(dataset, sound, [*content["configurations"], *lost])
+
+
+def _is_the_parents(fault: Fault, faults: Collection[Fault], written: Mapping[str, Any]) -> bool:
+    """Whether a configuration has a fault only because it inherits it: then it is named where it was written."""
+    if fault.place[:1] != ("configurations",) or len(fault.place) < 3:
+        return False
+    name, *key = fault.place[1:]
+    parent = written[str(name)].get("inherits")
+    return Fault(("configurations", parent, *key), fault.text) in faults and not wrote(written[str(name)], tuple(key))
 
 
 def _readable(value: Any, indent: str = "") -> str:

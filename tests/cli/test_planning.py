@@ -36,10 +36,10 @@ def test_a_second_plan_keeps_the_first_and_a_differing_one_needs_force(shell: Sh
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("patch_sise", [16, 16, 16], "configurations.3d_fullres.patch_sise: unknown key"),
-        ("patch_size", [16, 17, 16], "17 on axis 1 is not divisible by 2, the product of the strides there; the nearest valid size is 16"),
-        ("batch_size", 0, "configurations.3d_fullres.batch_size: Input should be greater than or equal to 1 (found: 0)"),
-        ("patch_size", [16, 16], "patch_size and spacing need 3 numbers"),
+        ("patch_sise", [16, 16, 16], "configurations.3d_fullres.patch_sise: unknown key; did you mean patch_size?"),
+        ("patch_size", [16, 17, 16], "not divisible by 2, the product of the strides there (found: [16, 17, 16]); nearest valid patch_size: [16, 16, 16]"),
+        ("batch_size", 0, "configurations.3d_fullres.batch_size: must be at least 1 (found: 0)"),
+        ("patch_size", [16, 16], "patch_size: needs 3 numbers, because dimensions is 3 (found: [16, 16])"),
     ],
 )
 def test_an_impossible_plan_names_key_value_and_mend(shell: Shell, trained: Path, tmp_path: Path, key: str, value: object, said: str) -> None:

@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import pytest
 
 from autoseg.errors import AutosegError, PlanError
-from autoseg.planning.plan import Plan, read_plan, validate_plan, write_plan
+from autoseg.planning.plan import Plan, file_content, read_plan, validate_plan, write_plan
 from autoseg.planning.planner import make_plan
 
 
@@ -25,41 +26,80 @@ def broken(plan: Plan, path: str, value: object) -> dict[str, Any]:
     return content
 
 
+def faults(content: Any) -> list[str]:
+    """What is said of a plan that is wrong, line by line."""
+    with pytest.raises(PlanError) as caught:
+        validate_plan(content, "plans/x.json")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "plans/x.json is not a valid plan:"
+    assert all(line.startswith("  ") for line in lines)
+    return [line[2:] for line in lines]
+
+
+FAST = "configurations.3d_fullres.training.recipes.fast"
+
+
 @pytest.mark.parametrize(
-    ("path", "value", "message"),
+    ("path", "value", "line"),
     [
-        ("configurations.2d.pach_size", [64, 64], r"configurations\.2d\.pach_size: unknown key"),
-        ("speed", "fast", "speed: unknown key"),
-        ("configurations.3d_fullres.training.recipes.fast.learning_rate", -1, r"recipes\.fast\.learning_rate: .*greater than 0 \(found: -1\)"),
-        ("configurations.3d_fullres.training.loss", "focal", r"training\.loss: .*'dice_focal' \(found: 'focal'\)"),
-        ("configurations.3d_fullres.patch_size", [64, 61, 64], r"61 on axis 1 is not divisible by \d+.*nearest valid size is 64"),
-        ("configurations.2d.network.blocks_per_stage", [2], "blocks_per_stage has 1 entries"),
-        ("configurations.2d.normalization.0.mean", None, "scheme 'ct' needs lower, upper, mean and std"),
-        (
-            "configurations.2d.normalization.0.channel",
-            "T1",
-            r"configurations\.2d\.normalization is for the channels T1, dataset\.channel_names are CT",
-        ),
-        ("dataset.channel_names", ["CT", "PET"], "one entry for each, in that order"),
-        ("transpose_forward", [0, 0, 1], r"\[0, 0, 1\] must hold each of 0, 1 and 2 once"),
-        ("dataset.labels.names", ["background"], r"dataset\.labels: names has 1 entries, values has"),
-        ("dataset.labels.values", [1, 2, 3], r"values \[1, 2, 3\] must begin with 0"),
-        ("dataset.labels.values", [0, 0, 1], r"values \[0, 0, 1\] must begin with 0, the background, and increase"),
-        ("dataset.labels.ignore", 1, "ignore is 1, which is a class too"),
-        ("dataset.labels.regions", {"WT": [1, 7]}, r"region WT unites \[1, 7\]: choose from \[1, 2\]"),
-        ("dataset.labels.regions", {"WT": []}, "region WT unites"),
-        ("configurations.2d.training.recipes", {}, r"training: recipes is empty: a plan needs the recipe default, the recipe fast, or both"),
-        ("configurations.2d.training.recipes.slow", {}, r"recipes\.slow"),
-        ("configurations.2d.training.recipes.fast.momentum", 1.0, r"momentum: .*less than 1"),
-        ("configurations.2d.training.recipes.fast.augmentation.scaling.range", [1.4, 0.7], r"range \[1\.4, 0\.7\] must rise"),
-        ("configurations.2d.training.recipes.fast.augmentation.scaling.range", [0, 0.7], r"scaling\.range \[0\.0, 0\.7\] must be above 0"),
-        ("configurations.2d.training.recipes.default.augmentation.noise.range", [-0.1, 0.1], r"noise\.range .* must not be below 0"),
+        ("configurations.2d.pach_size", [64, 64], "configurations.2d.pach_size: unknown key; did you mean patch_size?"),
+        ("configurations.2d.network.Kernel_Size", 3, "configurations.2d.network.Kernel_Size: unknown key; did you mean kernel_sizes?"),
+        ("colour", "red", "colour: unknown key; choose from $schema, schema_version, dataset, preset, gpu_memory_gb, seed, transpose_forward,"
+         " configurations, why"),
+        (f"{FAST}.learning_rate", -1, f"{FAST}.learning_rate: must be above 0 (found: -1)"),
+        (f"{FAST}.momentum", 1.0, f"{FAST}.momentum: must be below 1 (found: 1.0)"),
+        ("configurations.2d.training.loss", "dice_c", "configurations.2d.training.loss: must be 'dice_ce', 'dice', 'ce' or 'dice_focal' (found:"
+         " 'dice_c'); did you mean 'dice_ce'?"),
+        ("configurations.2d.resampling.image_order", 2, "configurations.2d.resampling.image_order: must be 0, 1 or 3 (found: 2); did you mean 1?"),
+        ("configurations.2d.training.recipes.fats", {"colour": 1},
+         "configurations.2d.training.recipes.fats: unknown key; did you mean fast? choose from default, fast"),
+        ("configurations.2d.batch_size", 2.5, "configurations.2d.batch_size: must be a whole number (found: 2.5)"),
+        ("configurations.2d.batch_size", None, "configurations.2d.batch_size: must be a whole number (found: null)"),
+        ("configurations.2d.patch_size", 64, "configurations.2d.patch_size: must be a list in [ ] (found: 64)"),
+        ("configurations.2d.network", "U-Net", "configurations.2d.network: must be an object in { } (found: 'U-Net')"),
+        ("configurations.2d.normalization.0.mean", None, "configurations.2d.normalization.0.mean: scheme 'ct' needs a number (found: null)"),
+        ("configurations.2d.normalization.0.channel", "T1", "configurations.2d.normalization: is for the channels T1, dataset.channel_names are CT:"
+         " one entry for each, in that order"),
+        ("configurations.a/b", {}, "configurations.a/b: must be made of letters, digits and _ . + - and begin with a letter or digit"),
+        ("transpose_forward", [0, 0, 1], "transpose_forward: must hold each of 0, 1 and 2 once (found: [0, 0, 1])"),
+        ("dataset.labels.values", [1, 2, 3], "dataset.labels.values: must begin with 0, the background, and increase (found: [1, 2, 3])"),
+        ("dataset.labels.regions", {"WT": [1, 7]}, "dataset.labels.regions.WT: must unite some of [1, 2] (found: [1, 7])"),
+        ("configurations.2d.training.recipes", {}, "configurations.2d.training.recipes: is empty: a plan needs the recipe default, the recipe fast,"
+         " or both"),
+        (f"{FAST}.augmentation.scaling.range", [1.4, 0.7],
+         f"{FAST}.augmentation.scaling.range: must rise (found: [1.4, 0.7]); nearest valid: [0.7, 1.4]"),
+        (f"{FAST}.augmentation.scaling.range", [0, 0.7], f"{FAST}.augmentation.scaling.range: must be above 0 (found: [0.0, 0.7])"),
+        (f"{FAST}.augmentation.scaling.range", [1, 2, 3], f"{FAST}.augmentation.scaling.range: may have at most 2 entries (found: [1, 2, 3])"),
+        (f"{FAST}.augmentation.scaling.range", [1], f"{FAST}.augmentation.scaling.range.1: is missing"),
+        ("gpu_memory_gb", float("inf"), "gpu_memory_gb: must be a finite number (found: Infinity)"),
     ],
-)
-def test_faults_are_named(path: str, value: object, message: str, plan: Plan) -> None:
-    with pytest.raises(PlanError, match=message) as caught:
-        validate_plan(broken(plan, path, value), "plans/x.json")
-    assert str(caught.value).startswith("plans/x.json is not a valid plan:")
+)  # fmt: skip
+def test_a_fault_names_key_value_and_choice(path: str, value: object, line: str, plan: Plan) -> None:
+    assert faults(broken(plan, path, value)) in ([line], [f"{line} (found: {json.dumps(value)})"])
+
+
+def test_all_faults_are_named_at_once(plan: Plan) -> None:
+    """Those that stand in one block, those that several blocks cause together, and those of sound configurations beside unsound ones."""
+    content = broken(plan, "configurations.2d.batch_size", 0)
+    full = content["configurations"]["3d_fullres"]
+    content["configurations"]["2d"]["patch_size"] = [65, 64]
+    content["configurations"]["other"] = full | {"normalization": [], "previous_stage": "2d"}
+    content["configurations"]["lost"] = {"inherits": "3d_fulres"}
+    content["colour"] = "blue"
+    del content["dataset"]["name"]
+    content["dataset"]["num_cases"] = "many"
+    places = [line.split(": ")[0] for line in faults(content)]
+    assert sorted(places) == sorted([
+        "configurations.2d.batch_size", "configurations.2d.patch_size", "configurations.lost.inherits", "colour", "dataset.name", "dataset.num_cases",
+    ])  # fmt: skip
+    content["dataset"] = plan.model_dump(mode="json", exclude_none=True)["dataset"]
+    assert "configurations.other.normalization" in {line.split(": ")[0] for line in faults(content)}
+
+
+@pytest.mark.parametrize("content", [None, [], "plan", {"configurations": []}, {"configurations": {"a": 5, "b": {"inherits": "a"}}}])
+def test_what_is_no_plan_at_all(content: object) -> None:
+    with pytest.raises(PlanError, match="x is not a valid plan"):
+        validate_plan(content, "x")
 
 
 @pytest.mark.parametrize("missing", ["default", "fast"])
@@ -68,15 +108,6 @@ def test_one_recipe_is_enough(missing: str, plan: Plan) -> None:
     for configuration in content["configurations"].values():
         del configuration["training"]["recipes"][missing]
     assert missing not in validate_plan(content, "x").configuration("2d").training.recipes
-
-
-def test_all_faults_are_named_at_once(plan: Plan) -> None:
-    content = broken(plan, "configurations.2d.batch_size", 0)
-    content["colour"] = "blue"
-    with pytest.raises(PlanError) as caught:
-        validate_plan(content, "x")
-    assert "configurations.2d.batch_size" in str(caught.value)
-    assert "colour: unknown key" in str(caught.value)
 
 
 def test_unclipped_gradients_stay_unclipped(plan: Plan, tmp_path: Path) -> None:
@@ -101,3 +132,111 @@ def test_missing_configuration_lists_those_there_are(plan: Plan) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(AutosegError, match="does not exist"):
         read_plan(tmp_path / "none.json")
+
+
+def inheriting(plan: Plan, **configurations: dict[str, Any]) -> dict[str, Any]:
+    """The plan's content with further configurations, which stand before those that they inherit."""
+    content = plan.model_dump(mode="json", exclude_none=True)
+    return content | {"configurations": configurations | content["configurations"]}
+
+
+def test_a_configuration_is_made_whole(plan: Plan, tmp_path: Path) -> None:
+    wide = {"inherits": "small", "network": {"family": "residual_unet"}, "why": {"network": "to compare"}}
+    small = {"inherits": "3d_fullres", "batch_size": 7, "training": {"recipes": {"default": None, "fast": {"clip_gradient_norm": None}}}}
+    content = inheriting(plan, wide=wide, small=small)
+    read = validate_plan(content, "x")
+    full, child, grandchild = read.configuration("3d_fullres"), read.configuration("small"), read.configuration("wide")
+    assert child.batch_size == grandchild.batch_size == 7
+    assert (child.inherits, grandchild.inherits, full.inherits) == ("3d_fullres", "small", None)
+    assert grandchild.network == full.network.model_copy(update={"family": "residual_unet"})
+    assert set(child.training.recipes) == {"fast"}
+    assert child.training.recipes["fast"].clip_gradient_norm is None
+    assert (child.why, grandchild.why) == ({}, {"network": "to compare"})
+    assert full == plan.configuration("3d_fullres")
+    assert grandchild == child.model_copy(update={"inherits": "small", "network": grandchild.network, "why": grandchild.why})
+
+    write_plan(read, tmp_path / "plan.json")
+    assert json.loads((tmp_path / "plan.json").read_text()) == content
+    assert read_plan(tmp_path / "plan.json") == read
+
+
+def test_an_edit_of_the_parent_changes_what_inherits_from_it(plan: Plan) -> None:
+    content = file_content(validate_plan(inheriting(plan, coarse={"inherits": "3d_fullres", "spacing": [2, 2, 2]}), "x"))
+    assert content["configurations"]["coarse"] == {"inherits": "3d_fullres", "spacing": [2, 2, 2]}
+    content["configurations"]["3d_fullres"] |= {"batch_size": 9, "median_shape": [10, 20, 30], "spacing": [1, 1, 1]}
+    coarse = validate_plan(content, "x").configuration("coarse")
+    assert coarse.batch_size == 9
+    assert coarse.median_shape == (5, 10, 15)
+
+
+def test_inherited_configurations_of_python_are_written_as_differences(plan: Plan, tmp_path: Path) -> None:
+    full = plan.configuration("3d_fullres")
+    large = full.model_copy(update={"inherits": "3d_fullres", "previous_stage": "3d_fullres", "batch_size": 5, "why": {}})
+    facts = {key: value for key, value in plan if key != "json_schema"}
+    made = Plan(**facts | {"configurations": {"large": large, **plan.configurations}})
+    write_plan(made, tmp_path / "plan.json")
+    written = json.loads((tmp_path / "plan.json").read_text())["configurations"]
+    assert written["large"] == {"inherits": "3d_fullres", "previous_stage": "3d_fullres", "batch_size": 5}
+    assert read_plan(tmp_path / "plan.json") == made
+
+
+@pytest.mark.parametrize(
+    ("child", "lines"),
+    [
+        ({"inherits": "3d_fulres"},
+         ["inherits: there is no such configuration (found: '3d_fulres'); did you mean '3d_fullres'? choose from 2d, 3d_fullres"]),
+        ({"inherits": "child"}, ["inherits: child -> child goes in a circle; one of them must be whole, without inherits"]),
+        ({"inherits": 3}, ["inherits: there is no such configuration (found: 3); choose from 2d, 3d_fullres"]),
+        ({"inherits": "2d", "batch_sice": 4}, ["batch_sice: unknown key; did you mean batch_size?"]),
+        ({"inherits": "2d", "network": {"family": "unet"}},
+         ["network.family: must be 'plain_unet' or 'residual_unet' (found: 'unet'); did you mean 'plain_unet'?"]),
+        ({"inherits": "2d", "batch_size": None}, ["batch_size: is missing"]),
+    ],
+)  # fmt: skip
+def test_faults_of_a_child_are_named_where_they_are_written(child: dict[str, Any], lines: list[str], plan: Plan) -> None:
+    assert faults(inheriting(plan, child=child)) == [f"configurations.child.{line}" for line in lines]
+
+
+def test_faults_of_a_parent_are_not_said_again_of_its_children(plan: Plan) -> None:
+    content = inheriting(plan, child={"inherits": "2d"}, same={"inherits": "2d", "batch_size": 0}, grandchild={"inherits": "child"})
+    content["configurations"]["2d"]["batch_size"] = 0
+    content["configurations"]["2d"]["pach_size"] = 0
+    places = {line.split(": ")[0] for line in faults(content)}
+    assert places == {"configurations.2d.batch_size", "configurations.2d.pach_size", "configurations.same.batch_size"}
+
+
+@pytest.mark.parametrize(
+    ("name", "previous", "line"),
+    [
+        ("3d_fullres", "3d_lores", "there is no such configuration (found: '3d_lores'); did you mean '3d_lowres'? choose from 3d_lowres"),
+        ("3d_fullres", "3d_fullres", "is the configuration itself (found: '3d_fullres'); did you mean '3d_lowres'? choose from 3d_lowres"),
+        ("3d_fullres", "2d", "must be in 3D, as this one is (found: '2d'); choose from 3d_lowres"),
+        ("3d_fullres", "stage", "has a previous stage of its own (found: 'stage'); choose from 3d_lowres"),
+        ("2d", "3d_lowres", "only a 3D configuration can have one (found: '3d_lowres')"),
+    ],
+)
+def test_a_previous_stage_is_another_volume(name: str, previous: str, line: str, plan: Plan) -> None:
+    content = inheriting(plan, stage={"inherits": "3d_fullres", "previous_stage": "3d_lowres"}, **{"3d_lowres": {"inherits": "3d_fullres"}})
+    assert validate_plan(content, "x").input_channels("stage") == 3
+    assert validate_plan(content, "x").input_channels("3d_lowres") == 1
+    content["configurations"][name]["previous_stage"] = previous
+    assert faults(content) == [f"configurations.{name}.previous_stage: {line}"]
+
+
+def test_the_address_of_the_schema_is_kept(plan: Plan, tmp_path: Path) -> None:
+    content = {"$schema": "../docs/plan.schema.json"} | plan.model_dump(mode="json", exclude_none=True)
+    write_plan(validate_plan(content, "x"), tmp_path / "plan.json")
+    assert next(iter(json.loads((tmp_path / "plan.json").read_text()))) == "$schema"
+    assert validate_plan(validate_plan(content, "x").model_dump(mode="json"), "x").json_schema == "../docs/plan.schema.json"
+    assert "$schema" not in file_content(plan)
+
+
+def test_validation_takes_milliseconds(plan: Plan) -> None:
+    """A few, with inheritance; ten times that is allowed to a busy machine."""
+    content = inheriting(plan, **{f"variant_{index}": {"inherits": "3d_fullres", "batch_size": index + 1} for index in range(10)})
+    took = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        validate_plan(content, "x")
+        took.append(time.perf_counter() - begun)
+    assert min(took) < 0.03
