@@ -52,13 +52,14 @@ def reshaped(operation: Operation, classes_ZYX: Tensor) -> Tensor:
 def dilated(mask_ZYX: Tensor, radius: float) -> Tensor:
     """Voxels whose distance to a voxel of the mask is at most `radius` voxels; bool as the mask."""
     reach, limit = floor(radius), floor(radius**2)
-    # squared distances above the limit are all alike, so that they stay small
-    squared = torch.full(mask_ZYX.shape, limit + 1, dtype=torch.int16 if limit < 16_000 else torch.int32, device=mask_ZYX.device)
-    squared.masked_fill_(mask_ZYX, 0)
+    # squared distances above the limit are all alike, so that small integers hold them, and a step more
+    small = torch.uint8 if 2 * limit < 255 else torch.int16 if 2 * limit < 32_767 else torch.int32
+    squared = torch.full(mask_ZYX.shape, limit + 1, dtype=small, device=mask_ZYX.device).masked_fill_(mask_ZYX, 0)
+    farther = torch.empty_like(squared)
     for axis, size in enumerate(mask_ZYX.shape):
         along = squared.clone()
         for step in range(1, min(reach, size - 1) + 1):
-            farther = squared + step**2
+            torch.add(squared, step**2, out=farther)
             ahead, behind = along.narrow(axis, 0, size - step), along.narrow(axis, step, size - step)
             torch.minimum(ahead, farther.narrow(axis, step, size - step), out=ahead)
             torch.minimum(behind, farther.narrow(axis, 0, size - step), out=behind)

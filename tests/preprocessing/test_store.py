@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from autoseg.data.dataset import Case
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, PlanError
 from autoseg.imaging.image import Geometry
 from autoseg.planning.plan import Plan
 from autoseg.preprocessing.case import Placement, ReadyCase
-from autoseg.preprocessing.store import CaseStore, settings_key
+from autoseg.preprocessing.store import CaseStore, settings_key, store_name
 
 FILES = ("image.b2nd", "classes.b2nd", "foreground.npz", "json")
 
@@ -83,6 +83,23 @@ def test_settings_that_matter_change_the_key(change: dict[str, object], small_pl
 def test_settings_that_do_not_matter_keep_the_key(small_plan: Callable[..., Plan]) -> None:
     plan, other = small_plan(), small_plan(patch=(24, 16, 16), inference={"step": 0.9}, precision="bfloat16")
     assert settings_key(plan, plan.configuration("small")) == settings_key(other, other.configuration("small"))
+
+
+def test_configurations_that_make_cases_ready_alike_share_them(small_plan: Callable[..., Plan]) -> None:
+    plan = small_plan()
+    first = plan.configuration("small")
+    others = {
+        "large_batch": first.model_copy(update={"batch_size": 8}),
+        "coarse": first.model_copy(update={"spacing": (2.0, 2.0, 2.0)}),
+        "cascade": first.model_copy(update={"previous_stage": "coarse"}),
+        "coarse_too": first.model_copy(update={"spacing": (2.0, 2.0, 2.0), "patch_size": (8, 8, 8)}),
+    }
+    plan = plan.model_copy(update={"configurations": {"small": first, **others}})
+    assert {name: store_name(plan, name) for name in plan.configurations} == {
+        "small": "small", "large_batch": "small", "coarse": "coarse", "cascade": "small", "coarse_too": "coarse",
+    }  # fmt: skip
+    with pytest.raises(PlanError, match="no configuration 'absent'"):
+        store_name(plan, "absent")
 
 
 @pytest.mark.parametrize("ending", FILES)

@@ -101,9 +101,9 @@ def make_draw(channels: int = 1, **changes: Any) -> Draw:
 def make() -> SimpleNamespace:
     """Makers: `make.plan(...)`, `make.augmentation(...)`, `make.draw(...)`, `make.draws(rules, count)`."""
 
-    def draws(rules: Augmentation, count: int, *, channels: int = 2, in_plane: bool = False, seed: int = 1) -> list[Draw]:
+    def draws(rules: Augmentation, count: int, *, channels: int = 2, in_plane: bool = False, seed: int = 1, previous_classes: int = 0) -> list[Draw]:
         generator = np.random.default_rng(seed)
-        return [draw(generator, rules, channels, in_plane=in_plane) for _ in range(count)]
+        return [draw(generator, rules, channels, in_plane=in_plane, previous_classes=previous_classes) for _ in range(count)]
 
     return SimpleNamespace(plan=make_plan, augmentation=make_augmentation, draw=make_draw, draws=draws)
 

@@ -164,6 +164,19 @@ def test_classes_move_with_the_image(make: SimpleNamespace) -> None:
         assert np.abs(augment.affine(one).numpy() @ offset - expected).max() < 0.2
 
 
+@pytest.mark.parametrize("change", [{"flips": (1,)}, {"angles": (10.0, -30.0, 20.0), "scale": 0.8, "flips": (0,)}, {"scale": 1.3}])
+def test_label_maps_move_alike_and_as_if_alone(make: SimpleNamespace, change: dict[str, object]) -> None:
+    one, patch = make.draw(2, blur=(0.7, 0.0), **change), (12, 13, 14)
+    box = augment.box_shape(one, patch)
+    image, classes = noise(2, *box), blob(box, (6, 7, 8)).to(torch.int8)
+    other = torch.randint(-1, 3, box, dtype=torch.int8, generator=torch.Generator().manual_seed(1))
+    together, maps = augment.apply(one, image, torch.stack([classes, other, classes]), patch, keep_zero=False)
+    assert maps.dtype == torch.int8 and maps.shape == (3, *patch)
+    for found, source in zip(maps, (classes, other, classes), strict=True):
+        alone, expected = augment.apply(one, image, source, patch, keep_zero=False)
+        assert torch.equal(together, alone) and torch.equal(found, expected)
+
+
 def test_unannotated_voxels_survive(make: SimpleNamespace) -> None:
     tilted = make.draw(angles=(10.0, 0.0, 0.0))
     large = augment.box_shape(tilted, (24, 24, 24))

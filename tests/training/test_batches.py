@@ -81,7 +81,7 @@ def test_slice_wise_volumes_are_not_scaled_along_z(make: SimpleNamespace, store:
 @pytest.mark.parametrize(("batch_size", "forced"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (12, 4)])
 def test_the_last_third_is_forced(make: SimpleNamespace, store: CaseStore, names: list[str], batch_size: int, forced: int) -> None:
     """nnU-Net's rule: sample j is forced if j >= round(batch size * 0.67)."""
-    configuration = make.plan(batch_size=batch_size, patch=(4, 4, 4)).configuration("tiny")
+    configuration = make.plan(batch_size=batch_size, patch=(8, 4, 4)).configuration("tiny")
     source = PatchSource(store, names, configuration, None, 5)
     with_tumour = np.array([[bool((sample.classes > 0).any()) for sample in source.load(number)] for number in range(60)])
     share = with_tumour.mean(0)

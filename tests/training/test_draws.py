@@ -100,3 +100,34 @@ def test_each_named_axis_is_flipped_half_of_the_time(make: SimpleNamespace) -> N
     assert not any(1 in one for one in flips)
     assert abs(share(0 in one for one in flips) - 0.5) < SLACK
     assert abs(share(one == (0, 2) for one in flips) - 0.25) < SLACK
+
+
+PREVIOUS = {"previous_morphology": {"probability": 0.4, "range": [1, 8]}, "previous_removal": {"probability": 0.2, "range": [0, 0.15]}}
+
+
+def test_each_class_of_the_previous_stage_gets_one_operation_in_random_order(make: SimpleNamespace) -> None:
+    drawn = make.draws(make.augmentation(**PREVIOUS), COUNT, previous_classes=3)
+    chosen = [one.morphology for one in drawn if one.morphology]
+    assert abs(len(chosen) / COUNT - 0.4) < SLACK
+    assert all({operation.label for operation in one} == {1, 2, 3} and len(one) == 3 for one in chosen)
+    assert all(abs(share(one[0].label == label for one in chosen) - 1 / 3) < 0.05 for label in (1, 2, 3))
+    for kind in ("dilation", "erosion", "opening", "closing"):
+        assert abs(share(operation.kind == kind for one in chosen for operation in one) - 0.25) < SLACK
+    radii = np.array([operation.radius for one in chosen for operation in one])
+    assert 1 <= radii.min() < 1.1 and 7.9 < radii.max() < 8 and abs(radii.mean() - 4.5) < 0.1
+
+
+def test_removal_has_its_chance_and_a_number_for_each_class(make: SimpleNamespace) -> None:
+    chosen = [one.removal for one in make.draws(make.augmentation(**PREVIOUS), COUNT, previous_classes=3) if one.removal]
+    assert abs(len(chosen) / COUNT - 0.2) < SLACK
+    assert all(one.share == (0, 0.15) for one in chosen)
+    picks = np.array([one.picks for one in chosen])
+    assert picks.shape[1] == 3 and picks.min() >= 0 and picks.max() < 1 and abs(picks.mean() - 0.5) < SLACK
+
+
+def test_the_previous_stage_is_drawn_last_and_only_where_there_is_one(make: SimpleNamespace) -> None:
+    rules = {"rotation": {"probability": 0.5, "range": [-30, 30]}, "gamma": {"probability": 0.5, "range": [0.7, 1.5]}, "mirror_axes": [0, 1, 2]}
+    assert make.draws(make.augmentation(**rules, **PREVIOUS), 50) == make.draws(make.augmentation(**rules), 50)
+    (first,), (with_stage,) = (make.draws(make.augmentation(**rules, **PREVIOUS), 1, previous_classes=count, seed=4) for count in (0, 3))
+    assert with_stage.morphology or with_stage.removal
+    assert {**vars(with_stage), "morphology": (), "removal": None} == vars(first)
