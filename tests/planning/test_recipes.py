@@ -1,6 +1,6 @@
 import pytest
 
-from autoseg.planning.recipes import augmentation_reason, is_slice_wise, recipes, rotation_limit
+from autoseg.planning.recipes import augmentation_reason, cascade_augmentation_reason, cascade_recipes, is_slice_wise, recipes, rotation_limit
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,15 @@ def test_fast_rotates_no_further_than_default() -> None:
     fast = recipes((400, 100), 16)["fast"].augmentation
     assert fast.rotation is not None
     assert fast.rotation.range == (-15, 15)
+
+
+def test_a_cascade_spoils_what_it_is_shown_in_both_recipes() -> None:
+    single = recipes((64, 64, 64), 32)
+    for name, recipe in cascade_recipes(single).items():
+        morphology, removal = recipe.augmentation.previous_morphology, recipe.augmentation.previous_removal
+        assert morphology is not None and removal is not None
+        assert (morphology.probability, morphology.range) == (0.4, (1, 8))
+        assert (removal.probability, removal.range) == (0.2, (0, 0.15))
+        assert single[name].augmentation.previous_morphology is single[name].augmentation.previous_removal is None
+    assert set(cascade_recipes(single)) == {"default", "fast"}
+    assert "with chance 0.4" in cascade_augmentation_reason() and "up to 15% of the patch" in cascade_augmentation_reason()
