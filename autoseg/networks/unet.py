@@ -1,18 +1,15 @@
 """Plain and residual-encoder U-Nets from the field's own library, with instance norm and leaky ReLU.
 
-- Instance norm of a channels-last tensor on a CPU is computed as group norm with one channel a group: the same mathematics, for which PyTorch
-  has a kernel that needs no copies (a quarter off the forward pass).
 - Weights start as He's rule for leaky ReLU says (slope 0.01); biases at zero; the last norm of each residual branch at zero.
 """
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from dynamic_network_architectures.initialization.weight_init import init_last_bn_before_add_to_0
-from torch import Tensor, nn
+from torch import nn
 
+from autoseg.networks.norm import InstanceNorm2d, InstanceNorm3d
 from autoseg.planning.plan import NetworkPlan
 
 
@@ -40,7 +37,7 @@ def set_deep_supervision(module: nn.Module, enabled: bool) -> None:
 
 
 def _common(network: NetworkPlan, dimensions: int, in_channels: int, num_classes: int) -> dict[str, Any]:
-    convolution, norm = (nn.Conv2d, _InstanceNorm2d) if dimensions == 2 else (nn.Conv3d, _InstanceNorm3d)
+    convolution, norm = (nn.Conv2d, InstanceNorm2d) if dimensions == 2 else (nn.Conv3d, InstanceNorm3d)
     return {
         "input_channels": in_channels,
         "n_stages": len(network.features_per_stage),
@@ -57,22 +54,6 @@ def _common(network: NetworkPlan, dimensions: int, in_channels: int, num_classes
         "nonlin_kwargs": {"negative_slope": 0.01, "inplace": True},
         "deep_supervision": True,
     }
-
-
-class _InstanceNorm2d(nn.InstanceNorm2d):
-    def forward(self, input: Tensor) -> Tensor:
-        return _instance_norm(self, input, torch.channels_last) if input.device.type == "cpu" else super().forward(input)
-
-
-class _InstanceNorm3d(nn.InstanceNorm3d):
-    def forward(self, input: Tensor) -> Tensor:
-        return _instance_norm(self, input, torch.channels_last_3d) if input.device.type == "cpu" else super().forward(input)
-
-
-def _instance_norm(norm: nn.InstanceNorm2d | nn.InstanceNorm3d, x: Tensor, last: torch.memory_format) -> Tensor:
-    if x.is_contiguous(memory_format=last):
-        return F.group_norm(x, norm.num_features, norm.weight, norm.bias, norm.eps)
-    return F.instance_norm(x, weight=norm.weight, bias=norm.bias, eps=norm.eps)
 
 
 def _initialise(module: nn.Module) -> None:
