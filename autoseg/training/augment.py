@@ -71,7 +71,7 @@ def move(draw: Draw, image_CZYX: Tensor, labels: Tensor, patch: Shape3) -> tuple
     present = [torch.unique(one) for one in maps]
     one_hot = [(one == found[:, None, None, None]).to(image_CZYX.dtype) for one, found in zip(maps, present, strict=True)]
     moved = F.grid_sample(torch.cat([image_CZYX, *one_hot])[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0]
-    image, *shares = moved.split([len(image_CZYX), *map(len, present)])
+    image, *shares = torch.split(moved, [len(image_CZYX), *map(len, present)])
     largest = torch.stack([found[share.argmax(0)] for found, share in zip(present, shares, strict=True)])
     return image, largest.reshape(*labels.shape[:-3], *patch)
 

@@ -168,8 +168,7 @@ def test_classes_move_with_the_image(make: SimpleNamespace) -> None:
 def test_label_maps_move_alike_and_as_if_alone(make: SimpleNamespace, change: dict[str, object]) -> None:
     one, patch = make.draw(2, blur=(0.7, 0.0), **change), (12, 13, 14)
     box = augment.box_shape(one, patch)
-    image, classes = noise(2, *box), blob(box, (6, 7, 8)).to(torch.int8)
-    other = torch.randint(-1, 3, box, dtype=torch.int8, generator=torch.Generator().manual_seed(1))
+    image, classes, other = noise(2, *box), blob(box, (6, 7, 8)).to(torch.int8), noise(*box).round().clip(-1, 2).to(torch.int8)
     together, maps = augment.apply(one, image, torch.stack([classes, other, classes]), patch, keep_zero=False)
     assert maps.dtype == torch.int8 and maps.shape == (3, *patch)
     for found, source in zip(maps, (classes, other, classes), strict=True):
