@@ -4,15 +4,15 @@
   `validation/` holds it, on the scan's own grid.
 - Folds that are trained and validated are taken as they are, however long they were trained. What is missing is trained with the same options.
 - Nothing is believed: before a segmentation is used, `cases.json` of its fold must list the case for validation and not for training, and
-  `predictions.json` must name the weights that lie there.
+  `predictions.json` must name the weights that lie there. Weights that it does not name are written again from the fold's own checkpoint.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoseg.api._fold import CASES, ReadyCases, require_same_plan, train_fold, validate_fold
-from autoseg.api._job import Job, stopping
+from autoseg.api._fold import CASES, TrainingData, require_same_plan, train_fold, validate_fold
+from autoseg.api._job import Job, Length, stopping
 from autoseg.errors import AutosegError, listing
 from autoseg.files import read_json, require_writable, sweep
 from autoseg.inference.model_folder import is_trained, stored_fingerprint
@@ -39,7 +39,7 @@ class Segmented:
     weights: Mapping[str, str]
 
 
-def make_ready(job: Job) -> ReadyCases:
+def make_ready(job: Job) -> TrainingData:
     """Make all cases ready for a configuration; for a cascade with the previous stage's segmentations.
 
     Raises
@@ -55,13 +55,13 @@ def make_ready(job: Job) -> ReadyCases:
     sweep(images.folder)
     preprocess(job.cases, job.plan, job.configuration, images, progress=stopping(job), stage=f"preprocess {job.name}")
     if segmented is None:
-        return ReadyCases(images)
+        return TrainingData(images)
     store = PreviousStore.of(job.preprocessed(job.name), images, job.plan, job.configuration)
     sweep(store.folder)
     preprocess_previous(
         job.cases, segmented.files, job.plan, job.configuration, store, progress=stopping(job), stage=f"segmentations of {previous}"
     )  # fmt: skip
-    return ReadyCases(store, segmented.weights)
+    return TrainingData(store, segmented.weights)
 
 
 def segment_out_of_fold(job: Job, wanted_by: str) -> Segmented:
@@ -94,7 +94,10 @@ def segment_out_of_fold(job: Job, wanted_by: str) -> Segmented:
             job.notify(f"{job.name}, fold {key}:")
             if key in untrained:
                 train_fold(job, key, ready)
+            elif checkpoint.read_counters(job.folder(key)):
+                train_fold(replace(job, length=Length()), key, ready)
             else:
+                _require_own_weights(job, key)
                 validate_fold(job, key, ready)
         job.notify(f"{job.name} is complete; on with {wanted_by}.")
     files: dict[str, Path] = {}
@@ -146,13 +149,26 @@ def _is_complete(folder: Path) -> bool:
 def _is_validated(job: Job, key: int) -> bool:
     """Whether every validation case was predicted with the weights that lie in the fold's folder, and judged."""
     folder, names = job.folder(key), set(job.split(key)[1])
-    record = folder / "validation" / RECORD
-    if not record.is_file() or not (folder / "metrics.json").is_file():
+    if not (folder / "validation" / RECORD).is_file() or not (folder / "metrics.json").is_file():
         return False
-    if read_json(record).get("weights") != [stored_fingerprint(folder)]:
+    if not _names_weights(folder):
         return False
     files = _validation_files(job, key)
     return all(is_finished(case, files[case.name]) for case in job.cases if case.name in names)
+
+
+def _names_weights(folder: Path) -> bool:
+    return bool(read_json(folder / "validation" / RECORD).get("weights") == [stored_fingerprint(folder)])
+
+
+def _require_own_weights(job: Job, key: int) -> None:
+    """Weights that came from elsewhere, with no checkpoint to write the fold's own again, may be those of another fold."""
+    folder = job.folder(key)
+    if (folder / "validation" / RECORD).is_file() and not _names_weights(folder):
+        raise AutosegError(
+            f"The weights in {folder} are not those that its validation was made with (see validation/{RECORD}), and there is no checkpoint to tell"
+            f" whose they are. Put the right ones back, or train it anew: autoseg train {job.name} {key} --restart"
+        )
 
 
 def _validation_files(job: Job, key: int) -> dict[str, Path]:

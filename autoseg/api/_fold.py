@@ -14,7 +14,7 @@ from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, remove_folder, sweep, write_json
 from autoseg.inference.execution import enough_memory
 from autoseg.inference.model_folder import PLAN, PREVIOUS, fold_of
-from autoseg.planning.plan import Recipe, read_plan
+from autoseg.planning.plan import Augmentation, read_plan
 from autoseg.preprocessing.store import CaseStore, PreviousStore
 from autoseg.reporting.curves import draw_progress
 from autoseg.training.batches import PatchSource
@@ -48,7 +48,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class ReadyCases:
+class TrainingData:
     """What folds are trained from.
 
     Attributes
@@ -61,7 +61,7 @@ class ReadyCases:
     weights: Mapping[str, str] = field(default_factory=dict)
 
 
-def train_fold(job: Job, key: Key, ready: ReadyCases, *, restart: bool = False) -> Trained:
+def train_fold(job: Job, key: Key, ready: TrainingData, *, restart: bool = False) -> Trained:
     """Train a fold, or what is missing of it, and validate it.
 
     Raises
@@ -86,7 +86,7 @@ def train_fold(job: Job, key: Key, ready: ReadyCases, *, restart: bool = False) 
     return Trained(folder, str(key), outcome.steps, outcome.seconds, outcome.run.recipe, evaluation)
 
 
-def validate_fold(job: Job, key: Key, ready: ReadyCases) -> None:
+def validate_fold(job: Job, key: Key, ready: TrainingData) -> None:
     """Validate a fold that is trained, and do not train it further."""
     with _locked(job.folder(key)):
         _tidy(job.folder(key))
@@ -104,7 +104,7 @@ def require_same_plan(job: Job, folder: Path) -> None:
     if not (folder / PLAN).is_file() or read_run(folder) is None:
         return
     before = read_plan(folder / PLAN)
-    ignored = {"why", "inference"}
+    ignored = {"why", "inference", "inherits"}
     same = [
         before.configuration(job.name).model_dump(exclude=ignored) == job.configuration.model_dump(exclude=ignored),
         before.transpose_forward == job.plan.transpose_forward,
@@ -169,7 +169,7 @@ def _notice_state(job: Job, folder: Path, training: int, validation: int) -> Non
         job.notify(f"It keeps the seed that it began with, {run.seed}.")
 
 
-def _notice_previous(job: Job, folder: Path, ready: ReadyCases) -> None:
+def _notice_previous(job: Job, folder: Path, ready: TrainingData) -> None:
     """Keep which weights of the previous stage a run began with, and say when they are others now."""
     path, previous = folder / PREVIOUS, job.configuration.previous_stage
     if previous is None:
@@ -183,24 +183,24 @@ def _notice_previous(job: Job, folder: Path, ready: ReadyCases) -> None:
         )
 
 
-def _train(job: Job, key: Key, ready: ReadyCases, training: list[str], validation: list[str]) -> Outcome:
+def _train(job: Job, key: Key, ready: TrainingData, training: list[str], validation: list[str]) -> Outcome:
     folder, run = job.folder(key), read_run(job.folder(key))
     seed = run.seed if run else job.seed
 
-    def source(recipe: Recipe, seed: int) -> PatchSource:
-        return PatchSource(ready.store, training, job.configuration, recipe.augmentation, seed)
+    def patches(names: list[str], augmentation: Augmentation | None, seed: int) -> PatchSource:
+        return PatchSource(ready.store, names, job.configuration, augmentation, seed, num_classes=len(job.plan.dataset.labels.values))
 
     with enough_memory(job.device, TOO_LARGE):
         trainer = Trainer(
             job.plan, job.name, str(key), folder,
-            training=source,
-            validation=PatchSource(ready.store, validation, job.configuration, None, seed + VALIDATION_SEED) if validation else None,
+            training=lambda recipe, seed: patches(training, recipe.augmentation, seed),
+            validation=patches(validation, None, seed + VALIDATION_SEED) if validation else None,
             device=job.device, target=job.target, seed=seed, draw=draw_progress, notify=job.notify,
         )  # fmt: skip
         return trainer.train(progress=job.progress, should_stop=job.should_stop)
 
 
-def _validate(job: Job, key: Key, ready: ReadyCases) -> Evaluation:
+def _validate(job: Job, key: Key, ready: TrainingData) -> Evaluation:
     validation = set(job.split(key)[1])
     cases = [case for case in job.cases if case.name in validation]
     shapes = {case.name: ready.store.shape(case.name) for case in cases}

@@ -28,8 +28,8 @@ class Length:
         both are given, there is no epoch, or the budget is no time
     """
 
-    epochs: int | None
-    budget: str | None
+    epochs: int | None = None
+    budget: str | None = None
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.budget is not None:

@@ -11,7 +11,7 @@ from autoseg.data.inputs import find_all_cases
 from autoseg.files import require_writable, sweep
 from autoseg.inference.cascade import Ensemble, load_ensemble, trained_on_others
 from autoseg.inference.execution import pick_device
-from autoseg.inference.model_folder import fold_of
+from autoseg.inference.model_folder import Model, fold_of
 from autoseg.inference.run import Source, predict_cases
 from autoseg.progress import Progress, silent
 
@@ -115,13 +115,14 @@ def predict(
 
 def _understood(ensemble: Ensemble) -> dict[str, object]:
     """Which models will be used, for the first line."""
-    used: dict[str, object] = {"dataset": ensemble.plan.dataset.name, "configuration": ensemble.configuration_name, "fold": _folds(ensemble)}
-    previous = ensemble.previous
-    return used if previous is None else used | {"previous stage": f"{previous.configuration_name} (fold {_folds(previous)})"}
+    used: dict[str, object] = {"dataset": ensemble.plan.dataset.name, "configuration": ensemble.configuration_name, "fold": _folds(ensemble.models)}
+    if not ensemble.previous:
+        return used
+    return used | {"previous stage": f"{ensemble.previous[0].configuration_name} (fold {_folds(ensemble.previous)})"}
 
 
-def _folds(ensemble: Ensemble) -> str:
-    return " + ".join(fold_of(model.folder) for model in ensemble.models)
+def _folds(models: Sequence[Model]) -> str:
+    return " + ".join(fold_of(model.folder) for model in models)
 
 
 def _notice_other_previous(folders: Sequence[Path], source: Source, notify: Callable[[str], None]) -> None:

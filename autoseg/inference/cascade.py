@@ -1,7 +1,7 @@
 """Two stages: the networks of a cascade also see the segmentation that the networks of its previous stage made of the same scan.
 
 - The first segmentation travels as a label map on the scan's own grid, in training as in prediction: both see the same thing, and the stages may
-  differ in spacing, axis order and dimensions.
+  differ in spacing and axis order.
 - The previous stage's models lie beside the cascade's: `<previous stage>/fold_<k>` in the same folder as `<cascade>/fold_<k>`.
 - New scans are segmented by all trained folds of the previous stage. The cases that a fold validates on are segmented by that fold of the previous
   stage alone: the others were trained on them.
@@ -11,14 +11,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any
 
 from autoseg.errors import AutosegError
 from autoseg.files import read_json
 from autoseg.imaging.image import Image, Shape3
 from autoseg.inference.execution import Execution
 from autoseg.inference.model_folder import PREVIOUS, Model, is_trained, load_folds, trained_folds
-from autoseg.inference.predictor import Prediction, Predictor, Ready, Segmenter
+from autoseg.inference.predictor import Prediction, Predictor, Segmenter
 from autoseg.inference.run import Source
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.case import ReadyCase
@@ -32,11 +32,11 @@ class Ensemble:
     Attributes
     ----------
     models : the folds of one configuration
-    previous : where that is a cascade, what its previous stage is segmented with
+    previous : where that is a cascade, the folds of its previous stage; else empty
     """
 
     models: list[Model]
-    previous: "Ensemble | None" = None
+    previous: list[Model]
 
     @property
     def plan(self) -> Plan:
@@ -47,23 +47,23 @@ class Ensemble:
         return self.models[0].configuration_name
 
     def place(self, device: str, *, step: float | None = None, mirror: bool = True) -> tuple[Segmenter[Any], Source]:
-        """Place the networks on a device; also what they are, for the record. Parameters and errors as of `Predictor`, for every stage."""
+        """Place the networks on a device; also what they are, for the record. Parameters and errors as of `Predictor`, for both stages."""
         own = Predictor(self.models, device, step=step, mirror=mirror)
-        if self.previous is None:
+        if not self.previous:
             return own, Source.of(self.models, own)
-        previous, source = self.previous.place(device, step=step, mirror=mirror)
-        return Cascade(previous, own), Source.of(self.models, own, source)
+        previous = Predictor(self.previous, device, step=step, mirror=mirror)
+        return Cascade(previous, own), Source.of(self.models, own, Source.of(self.previous, previous))
 
 
 @dataclass(frozen=True)
-class ReadyStages(Generic[Ready]):
+class ReadyStages:
     """A scan made ready for the previous stage and for the networks that follow it."""
 
-    previous: Ready
+    previous: ReadyCase
     own: ReadyCase
 
 
-class Cascade(Generic[Ready]):
+class Cascade:
     """A segmenter of two stages.
 
     Parameters
@@ -77,7 +77,7 @@ class Cascade(Generic[Ready]):
         the two are not for the same channels and labels
     """
 
-    def __init__(self, previous: Segmenter[Ready], own: Predictor) -> None:
+    def __init__(self, previous: Predictor, own: Predictor) -> None:
         before, after = previous.plan.dataset, own.plan.dataset
         if before.labels != after.labels or before.channel_names != after.channel_names:
             raise AutosegError(
@@ -106,16 +106,16 @@ class Cascade(Generic[Ready]):
     def execution(self) -> Execution:
         return self._own.execution
 
-    def prepare(self, image: Image) -> ReadyStages[Ready]:
+    def prepare(self, image: Image) -> ReadyStages:
         """Make a scan ready for both stages; needs no device and may run in another thread."""
         return ReadyStages(self._previous.prepare(image), self._own.prepare(image))
 
     def predict(
-        self, ready: ReadyStages[Ready], *, probabilities: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
+        self, ready: ReadyStages, *, probabilities: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Prediction:
         """Segment a scan with the previous stage, then with the cascade's networks. Parameters and errors as of `Predictor.predict`."""
         first = self._previous.count_windows(ready.previous)
-        both = self.count_windows(ready)
+        both = first + self._own.count_windows(ready.own)
         labels = self._previous.predict(ready.previous, progress=lambda done, total: progress(done, both)).labels
         z, y, x = ready.own.image.shape[1:]
         classes = bring_to_grid(labels, ready.own.placement, (z, y, x), self.plan, self.configuration)
@@ -125,12 +125,8 @@ class Cascade(Generic[Ready]):
     def expected_seconds(self, shapes: Iterable[Shape3]) -> float:
         """How long both stages will take for scans whose ready shapes (Z, Y, X) for the cascade's networks are these."""
         own = list(shapes)
-        before = [_on_other_grid(shape, self.configuration, self._previous.configuration) for shape in own]
+        before = [_at_spacing(shape, self.configuration, self._previous.configuration) for shape in own]
         return self._previous.expected_seconds(before) + self._own.expected_seconds(own)
-
-    def count_windows(self, ready: ReadyStages[Ready]) -> int:
-        """How many windows `predict` will tell its progress of, over both stages."""
-        return self._previous.count_windows(ready.previous) + self._own.count_windows(ready.own)
 
 
 def load_ensemble(folders: Sequence[Path], *, previous_fold: str | None = None) -> Ensemble:
@@ -149,11 +145,11 @@ def load_ensemble(folders: Sequence[Path], *, previous_fold: str | None = None) 
     models = load_folds(list(folders))
     name, previous = models[0].configuration_name, models[0].configuration.previous_stage
     if previous is None:
-        return Ensemble(models)
-    before = load_ensemble(_previous_folders(folders[0], name, previous, previous_fold), previous_fold=previous_fold)
-    if before.configuration_name != previous:
+        return Ensemble(models, [])
+    before = load_folds(_previous_folders(folders[0], name, previous, previous_fold))
+    if before[0].configuration_name != previous:
         raise AutosegError(
-            f"{before.models[0].folder} holds a model of '{before.configuration_name}', not of '{previous}' that '{name}' builds on."
+            f"{before[0].folder} holds a model of '{before[0].configuration_name}', not of '{previous}' that '{name}' builds on."
             " Copy the right one there."
         )
     return Ensemble(models, before)
@@ -185,12 +181,7 @@ def _previous_folders(folder: Path, name: str, previous: str, fold: str | None) 
     return found
 
 
-def _on_other_grid(shape: Shape3, before: Configuration, after: Configuration) -> Shape3:
-    """About the shape that a ready case has at the spacing of another configuration; slices of a 2D one stay as many as they are."""
-    spacings = zip(_spacing(before, after), _spacing(after, before), shape, strict=True)
-    z, y, x = (max(1, round(size * old / new)) for old, new, size in spacings)
+def _at_spacing(shape: Shape3, before: Configuration, after: Configuration) -> Shape3:
+    """About the shape that a ready case of one configuration has in another."""
+    z, y, x = (max(1, round(size * old / new)) for size, old, new in zip(shape, before.spacing, after.spacing, strict=True))
     return z, y, x
-
-
-def _spacing(configuration: Configuration, other: Configuration) -> tuple[float, ...]:
-    return (1.0, *configuration.spacing[-2:]) if 2 in (configuration.dimensions, other.dimensions) else configuration.spacing

@@ -70,8 +70,6 @@ class Segmenter(Protocol[Ready]):
 
     def expected_seconds(self, shapes: Iterable[Shape3]) -> float: ...
 
-    def count_windows(self, ready: Ready) -> int: ...
-
 
 class Predictor:
     """Trained networks, placed on a device and ready for any number of scans.
