@@ -20,6 +20,7 @@ from autoseg.data.facts import CaseFacts
 from autoseg.errors import AutosegError
 from autoseg.files import read_json, write_json
 from autoseg.planning.blocks import Count, DatasetBlock, LabelsBlock, Positive
+from autoseg.planning.faults import in_words
 
 Shape = tuple[Count, Count, Count]
 Voxels = Annotated[int, Field(ge=0)]
@@ -159,7 +160,7 @@ def validate_fingerprint(content: Any, source: str) -> Fingerprint:
     try:
         return Fingerprint.model_validate(content)
     except ValidationError as error:
-        faults = [f"  {'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()]
+        faults = [f"  {fault}" for fault in in_words(error, Fingerprint)]
         raise AutosegError("\n".join([f"{source} is not a fingerprint. Plan the dataset again to have it made anew.", *faults])) from None
 
 

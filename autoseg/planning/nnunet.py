@@ -100,7 +100,7 @@ def convert_nnunet_plan(content: Any, dataset: DatasetBlock, source: str) -> Pla
             },
         )
     except ValidationError as error:
-        raise PlanError("\n".join([f"{source} cannot be read as a plan:", *faults(error, {})])) from None
+        raise PlanError("\n".join([f"{source} cannot be read as a plan:", *faults(error, Plan, {})])) from None
 
 
 def _preset(whole: Part) -> tuple[str, str]:
@@ -154,7 +154,7 @@ def _configuration(whole: Part, name: str, dataset: DatasetBlock, preset: str, o
             why=_why(origin, patch, previous),
         )
     except ValidationError as error:
-        raise PlanError("\n".join([f"{whole.source}: configurations.{name} cannot be read:", *faults(error, _THEIR_NAMES)])) from None
+        raise PlanError("\n".join([f"{whole.source}: configurations.{name} cannot be read:", *faults(error, Configuration, _THEIR_NAMES)])) from None
 
 
 def _with_inherited(configurations: Part, name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def convert_nnunet_fingerprint(content: dict[str, Any], description: DatasetDesc
             intensities=_intensities(whole, description),
         )
     except ValidationError as error:
-        raise AutosegError("\n".join([f"{source} is not a fingerprint that can be planned from:", *faults(error, _THEIR_NAMES)])) from None
+        raise AutosegError("\n".join([f"{source} is no fingerprint to plan from:", *faults(error, Fingerprint, _THEIR_NAMES)])) from None
 
 
 def _intensities(whole: Part, description: DatasetDescription) -> tuple[IntensityStatistics, ...]:
@@ -74,4 +74,4 @@ def _statistics(channel: Part) -> IntensityStatistics:
         return IntensityStatistics(**{key: channel.get(key) for key in IntensityStatistics.model_fields})
     except ValidationError as error:
         where = f"{channel.source}: {channel.at.removesuffix('.')} is impossible:"
-        raise AutosegError("\n".join([where, *faults(error, {})])) from None
+        raise AutosegError("\n".join([where, *faults(error, IntensityStatistics, {})])) from None

@@ -1,13 +1,14 @@
 """Looking into nnU-Net's JSON files: what is missing, unknown or cannot be expressed is an error that names file, key and value."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from autoseg.errors import PlanError
+from autoseg.planning.faults import in_words
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,9 @@ class Part:
         return PlanError(f"{self.source}: {self.at}{key} {what} (found: {shown if len(shown) <= 120 else shown[:117] + '...'}).")
 
 
-def faults(error: ValidationError, names: Mapping[str, str]) -> list[str]:
-    """One line a fault; `names` gives the file's own name of a key where ours is another."""
-    lines = []
-    for fault in error.errors():
-        key = ".".join(names.get(str(part), str(part)) for part in fault["loc"])
-        value = fault.get("input")
-        shown = f" (found: {value!r})" if isinstance(value, str | int | float) else ""
-        lines.append(f"  {key}: {fault['msg'].removeprefix('Value error, ')}{shown}")
-    return lines
+def faults(error: ValidationError, model: type[BaseModel], names: Mapping[str, str]) -> list[str]:
+    """One line a fault that pydantic found in a model; `names` gives the file's own name of a key where ours is another."""
+    return [f"  {replace(fault, place=tuple(names.get(str(key), key) for key in fault.place))}" for fault in in_words(error, model)]
 
 
 def _require_finite(value: Any, where: str) -> None:
