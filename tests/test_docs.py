@@ -68,8 +68,8 @@ def test_options_that_are_mentioned_exist(page: Path) -> None:
 
 
 def test_plan_page_explains_every_key_once_for_each_block() -> None:
-    expected = Counter(key for block in _blocks(Plan) for key in block.model_fields)
-    explained = Counter(match[1] for cells in _rows(ROOT / "docs" / "plan.md", heading="The fields") if (match := re.fullmatch(r"`(\w+)`", cells[0])))
+    expected = Counter(field.alias or key for block in _blocks(Plan) for key, field in block.model_fields.items())
+    explained = Counter(match[1] for cells in _rows(ROOT / "docs" / "plan.md", heading="The fields") if (match := re.fullmatch(r"`([$\w]+)`", cells[0])))
     assert explained == expected
 
 
