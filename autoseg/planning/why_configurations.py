@@ -10,7 +10,7 @@ from autoseg.planning.lowres import SMALLEST_COVERAGE, SMALLEST_SAVING, LowResol
 from autoseg.planning.patch import Fit
 from autoseg.planning.plan import Configuration
 from autoseg.planning.spacing import Grid
-from autoseg.planning.topology import SMALLEST_EDGE
+from autoseg.planning.topology import SIMILAR_SPACING, SMALLEST_EDGE
 from autoseg.planning.wording import extents, part, percent
 
 NOT_MADE = "Not made: "
@@ -29,13 +29,14 @@ def too_small(grid: Grid, fit: Fit) -> str:
     patch, larger = extents(fit.patch_size), "give a larger memory target (--gpu-memory)"
     if fit.topology.stages > 1:
         return f"{NOT_MADE}only a patch of {patch} voxels fits the memory target, a single slice, which is what 2d is for; {larger} to see more."
-    needs = f"a U-Net pools where two axes have {2 * SMALLEST_EDGE} voxels, or one has {3 * SMALLEST_EDGE}"
+    needs = (
+        f"a U-Net cannot pool there: that takes an axis of {2 * SMALLEST_EDGE} voxels ({3 * SMALLEST_EDGE} if it is alone) that is less than"
+        f" {SIMILAR_SPACING:g} times coarser than the finest"
+    )
     if fit.reductions:
         return f"{NOT_MADE}only a patch of {patch} voxels fits the memory target, and {needs}; {larger}."
-    return (
-        f"{NOT_MADE}the median image has {extents(grid.median_shape)} voxels at {extents(grid.spacing)} mm, and {needs};"
-        " give a finer target spacing (--spacing), or images that show more around the structure."
-    )
+    shape = extents(grid.median_shape)
+    return f"{NOT_MADE}the median image has {shape} voxels at {extents(grid.spacing)} mm, and {needs}; a finer or more even --spacing helps."
 
 
 def no_lower(grid: Grid, full: Fit, lower: LowResolution | None) -> str:

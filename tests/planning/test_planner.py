@@ -118,11 +118,26 @@ def test_what_is_not_made_says_why_with_numbers(facts_of: Make) -> None:
     assert nearly.configuration("3d_fullres").why["batch_dice"].startswith("Off: a patch sees only 21.6%")
 
 
-@pytest.mark.parametrize("shape", [(7, 7, 7), (1, 7, 7), (3, 11, 5)])
-def test_images_too_small_for_any_network_are_said(shape: tuple[int, int, int], facts_of: Make) -> None:
-    """One axis of 11 voxels is not pooled either: nothing is gained by squeezing it alone."""
-    with pytest.raises(AutosegError, match=r"(?s)No network can be planned for Dataset\..*2d: the median image has .* voxels at .*--spacing"):
-        make_plan(*facts_of([shape] * 3, [(1.0, 1.0, 1.0)] * 3))
+@pytest.mark.parametrize(
+    ("shape", "spacing", "said"),
+    [
+        ((7, 7, 7), (1.0, 1.0, 1.0), "2d: the median image has 7 x 7 voxels at 1 x 1 mm"),
+        ((1, 7, 7), (1.0, 1.0, 1.0), "3d_fullres: the median image is a single slice"),
+        ((3, 11, 5), (1.0, 1.0, 1.0), "3d_fullres: the median image has 3 x 11 x 5 voxels at 1 x 1 x 1 mm"),
+        ((300, 10, 180), (1.6, 0.6, 1.4), "3d_fullres: the median image has 300 x 10 x 180 voxels at 1.6 x 0.6 x 1.4 mm"),
+    ],
+)
+def test_images_too_small_for_any_network_are_said(shape: tuple[int, ...], spacing: tuple[float, ...], said: str, facts_of: Make) -> None:
+    """An axis of 10 or 11 voxels is not pooled alone, and where it is the finest by far the others wait for it."""
+    with pytest.raises(AutosegError, match=r"(?s)No network can be planned for Dataset\.\n  2d: .*\n  3d_fullres: .*") as caught:
+        make_plan(*facts_of([shape] * 3, [spacing] * 3))
+    assert said in str(caught.value)
+    assert "--spacing helps" in str(caught.value)
+
+
+def test_the_way_out_of_too_few_voxels_works(facts_of: Make) -> None:
+    facts = facts_of([(7, 7, 7)] * 3, [(1.0, 1.0, 1.0)] * 3)
+    assert set(make_plan(*facts, spacing=(0.5, 0.5, 0.5)).configurations) == {"2d", "3d_fullres"}
 
 
 def test_a_network_too_small_in_one_dimensionality_leaves_the_other(facts_of: Make) -> None:
