@@ -47,10 +47,11 @@ class _ChannelsLast(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         x, weight, mean, inverse_std = ctx.saved_tensors
-        samples = zip(gradient.contiguous(memory_format=ctx.last).split(1), x.split(1), mean, inverse_std, strict=True)
+        gradients: tuple[Tensor, ...] = torch.split(gradient.contiguous(memory_format=ctx.last), 1)
+        samples = zip(gradients, torch.split(x, 1), mean, inverse_std, strict=True)
         parts = [
             torch.ops.aten.native_batch_norm_backward(g, one, weight, None, None, centre, scale, True, ctx.eps, [True, True, True])
             for g, one, centre, scale in samples
