@@ -83,6 +83,13 @@ def test_another_spacing_scales_the_median_shape(patch: dict[str, Any], shape: l
     assert resolve({"p": parent, "c": {"inherits": "p"} | patch})["c"]["median_shape"] == shape
 
 
+def test_a_median_shape_that_did_not_follow_the_spacing_is_written() -> None:
+    parent = {"spacing": [1.0, 1.0], "median_shape": [100, 100]}
+    child = {"spacing": [2.0, 2.0], "median_shape": [100, 100]}
+    assert difference(child, parent) == child
+    assert difference(child | {"median_shape": [50, 50]}, parent) == {"spacing": [2.0, 2.0]}
+
+
 def test_faults_of_parents_are_all_named() -> None:
     circle = {"b": {"inherits": "c"}, "a": {"inherits": "b"}, "c": {"inherits": "a"}, "beside": {"inherits": "a"}}
     with pytest.raises(PlanError) as caught:

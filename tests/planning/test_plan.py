@@ -223,6 +223,11 @@ def test_a_previous_stage_is_another_volume(name: str, previous: str, line: str,
     assert faults(content) == [f"configurations.{name}.previous_stage: {line}"]
 
 
+def test_a_previous_stage_that_cannot_be_made_whole_is_there_all_the_same(plan: Plan) -> None:
+    content = inheriting(plan, first={"inherits": "3d_fulres"}, second={"inherits": "3d_fullres", "previous_stage": "first"})
+    assert [line.split(": ")[0] for line in faults(content)] == ["configurations.first.inherits"]
+
+
 def test_the_address_of_the_schema_is_kept(plan: Plan, tmp_path: Path) -> None:
     content = {"$schema": "../docs/plan.schema.json"} | plan.model_dump(mode="json", exclude_none=True)
     write_plan(validate_plan(content, "x"), tmp_path / "plan.json")
