@@ -33,11 +33,28 @@ def test_a_second_plan_keeps_the_first_and_a_differing_one_needs_force(shell: Sh
     assert shell.run("plan", "20", "--preset", "cpu", "--spacing", "2,2,2", "--force", "--no-preprocess", cwd=workspace).code == 0
 
 
+def test_a_plan_says_what_was_not_made_and_explains_the_rest_when_asked(shell: Shell, workspace: Path) -> None:
+    made = shell.run("plan", "20", "--preset", "cpu", "--no-preprocess", cwd=workspace)
+    assert made.code == 0, made.err
+    explained = shell.run("plan", "20", "--explain", cwd=workspace).out
+    for shown in (made.out, explained):
+        assert "Not made: a patch at full resolution sees the whole median image, and 25% is enough." in shown
+        assert "Not made: there is no 3d_lowres whose segmentation it could refine." in shown
+        assert "z spacing 1 mm is not more than 3 x 1 mm: every axis takes the median spacing of the cases." in shown
+    for decision in ("batch_dice", "normalization", "resampling", "augmentation"):
+        assert decision in explained
+        assert decision not in made.out
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
         ("patch_sise", [16, 16, 16], "configurations.3d_fullres.patch_sise: unknown key; did you mean patch_size?"),
-        ("patch_size", [16, 17, 16], "not divisible by 2, the product of the strides there (found: [16, 17, 16]); nearest valid patch_size: [16, 16, 16]"),
+        (
+            "patch_size",
+            [16, 17, 16],
+            "not divisible by 2, the product of the strides there (found: [16, 17, 16]); nearest valid patch_size: [16, 16, 16]",
+        ),
         ("batch_size", 0, "configurations.3d_fullres.batch_size: must be at least 1 (found: 0)"),
         ("patch_size", [16, 16], "patch_size: needs 3 numbers, because dimensions is 3 (found: [16, 16])"),
     ],
