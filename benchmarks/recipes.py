@@ -71,7 +71,7 @@ def run(place: Workspace, dataset: str, variant: str, steps: int, count: int) ->
 
 def changed(plan: Plan, variant: str) -> Plan:
     """The plan with a variant's values in its fast recipe (or its configuration)."""
-    content: dict[str, Any] = plan.model_dump(mode="json", exclude_none=True)
+    content: dict[str, Any] = plan.model_dump(mode="json")
     configuration = content["configurations"][CONFIGURATION]
     configuration["training"]["fast_below_steps"] = 10**9
     recipe = configuration["training"]["recipes"]["fast"]
