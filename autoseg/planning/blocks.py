@@ -110,7 +110,7 @@ class Resampling(Block):
 
 
 class NetworkPlan(Block):
-    """A U-Net: one entry a stage from full resolution down; the decoder has one stage less.
+    """A U-Net: one entry a stage from full resolution down; the decoder has one stage less, listed from the deepest up.
 
     `blocks_per_stage` counts convolutions (`plain_unet`) or residual blocks (`residual_unet`).
     """
@@ -120,7 +120,7 @@ class NetworkPlan(Block):
     strides: tuple[AxisCounts, ...] = Field(description="step of each stage an axis; the first is all ones")
     kernel_sizes: tuple[AxisCounts, ...] = Field(description="of each stage an axis, odd numbers")
     blocks_per_stage: tuple[Count, ...] = Field(description="convolutions or residual blocks of each encoder stage")
-    convs_per_stage_decoder: tuple[Count, ...] = Field(description="convolutions of each decoder stage; one entry less")
+    convs_per_stage_decoder: tuple[Count, ...] = Field(description="convolutions of each decoder stage, the deepest first; one entry less")
 
     @field_validator("features_per_stage")
     @classmethod
