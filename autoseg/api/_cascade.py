@@ -149,7 +149,8 @@ def _is_complete(folder: Path) -> bool:
 def _is_validated(job: Job, key: int) -> bool:
     """Whether every validation case was predicted with the weights that lie in the fold's folder, and judged."""
     folder, names = job.folder(key), set(job.split(key)[1])
-    if not (folder / "validation" / RECORD).is_file() or not (folder / "metrics.json").is_file():
+    record, metrics = folder / "validation" / RECORD, folder / "metrics.json"
+    if not record.is_file() or not metrics.is_file() or metrics.stat().st_mtime_ns < record.stat().st_mtime_ns:
         return False
     if not _names_weights(folder):
         return False

@@ -48,12 +48,6 @@ def save(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer
     write_tensors(folder / FILE, tensors, {"counters": json.dumps(asdict(counters))})
 
 
-def sweep(folder: Path) -> None:
-    """Remove what was left of checkpoints whose writing was killed; nobody else may be writing."""
-    for leftover in folder.glob(f".*.{FILE}"):
-        leftover.unlink()
-
-
 def read_counters(folder: Path) -> Counters | None:
     """Where a training stood at its last checkpoint, without reading tensors; None where there is none.
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.errors import AutosegError, Interrupted
+from autoseg.files import sweep
 from autoseg.inference import model_folder
 from autoseg.inference.execution import Execution, candidates, choose, inference
 from autoseg.networks import build
@@ -96,7 +97,7 @@ class Trainer:
         self._network = self._execution.place(self._network, self._configuration.dimensions)
         self._training = training(self._recipe, seed)
         self._stepper = Stepper(self._network, self._recipe, self._execution)
-        checkpoint.sweep(folder)
+        sweep(folder)
         self._counters = checkpoint.load(folder, self._network, self._stepper.average, self._stepper.optimizer) or Counters()
         self._stepper.loss_scale = self._counters.loss_scale
         self._earlier = self._counters.elapsed

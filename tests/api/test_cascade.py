@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import autoseg
 from autoseg.api._cascade import segment_out_of_fold
@@ -341,6 +342,13 @@ def test_the_previous_stage_gets_the_same_length(bench: Bench, length: Length, s
         segment_out_of_fold(job, CASCADE)
     assert bench.notes[0].endswith("the case: training fold 1 of 3d_lowres" + said)
     assert (read_json(run)["steps"], read_json(run)["seconds"]) == target
+
+
+def test_a_fold_of_the_previous_stage_that_another_training_writes_is_refused(bench: Bench) -> None:
+    shutil.rmtree(bench.folder(LOW, 1))
+    taken = FileLock(bench.folder(LOW, 1).with_name(".fold_1.lock"))
+    with taken, pytest.raises(AutosegError, match=r"Another autoseg is training into .*3d_lowres/fold_1"):
+        bench.train(CASCADE, "0", epochs=3)
 
 
 def test_an_unfinished_fold_of_the_previous_stage_is_finished_first(bench: Bench) -> None:
