@@ -1,7 +1,7 @@
 """autoseg: self-configuring segmentation of medical images.
 
-- `check`, `plan`, `train`, `predict`, `evaluate` and `demo` are the commands of the same names: they take paths and plain values, return
-  dataclasses and print nothing.
+- `check`, `plan`, `train`, `predict`, `evaluate` and `demo` are the commands of the same names; `plan_from_files`, `check_plan` and `costs` are
+  what `autoseg plan` does without images. They take paths and plain values, return dataclasses and print nothing.
 - Each is imported when it is first used, so that `import autoseg` costs nothing.
 """
 
@@ -10,9 +10,28 @@ from typing import TYPE_CHECKING, Any
 from autoseg.errors import AutosegError
 
 if TYPE_CHECKING:
-    from autoseg.api import Demonstrated, Evaluated, Planned, Predicted, Trained, check, demo, evaluate, plan, predict, train
+    from autoseg.api import (
+        CheckedPlan,
+        Demonstrated,
+        Evaluated,
+        Planned,
+        Predicted,
+        Trained,
+        check,
+        check_plan,
+        costs,
+        demo,
+        evaluate,
+        plan,
+        plan_from_files,
+        predict,
+        train,
+    )
 
-__all__ = ["AutosegError", "Demonstrated", "Evaluated", "Planned", "Predicted", "Trained", "check", "demo", "evaluate", "plan", "predict", "train"]
+__all__ = [
+    "AutosegError", "CheckedPlan", "Demonstrated", "Evaluated", "Planned", "Predicted", "Trained", "check", "check_plan", "costs", "demo",
+    "evaluate", "plan", "plan_from_files", "predict", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

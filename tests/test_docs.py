@@ -69,7 +69,8 @@ def test_options_that_are_mentioned_exist(page: Path) -> None:
 
 def test_plan_page_explains_every_key_once_for_each_block() -> None:
     expected = Counter(field.alias or key for block in _blocks(Plan) for key, field in block.model_fields.items())
-    explained = Counter(match[1] for cells in _rows(ROOT / "docs" / "plan.md", heading="The fields") if (match := re.fullmatch(r"`([$\w]+)`", cells[0])))
+    rows = _rows(ROOT / "docs" / "plan.md", heading="The fields")
+    explained = Counter(match[1] for cells in rows if (match := re.fullmatch(r"`([$\w]+)`", cells[0])))
     assert explained == expected
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from autoseg.api._decide import Memory, Wishes, decide, keep, require_same
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
 from autoseg.data.dataset import Dataset
@@ -12,10 +12,8 @@ from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError
 from autoseg.files import require_writable, sweep
 from autoseg.imaging.image import Spacing3
-from autoseg.planning.fingerprint import fingerprint, write_fingerprint
-from autoseg.planning.plan import DatasetBlock, LabelsBlock, Plan, read_plan, write_plan
-from autoseg.planning.planner import make_plan
-from autoseg.planning.presets import find_preset
+from autoseg.planning.fingerprint import describe_dataset, fingerprint, write_fingerprint
+from autoseg.planning.plan import Plan
 from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
 
@@ -28,7 +26,8 @@ class Planned:
     ----------
     plan, path : the plan, and its file
     report : what the check found; without errors
-    made_ready : configuration -> number of cases preprocessed now (0: they were there); empty with `preprocess=False`
+    made_ready : configuration -> number of cases preprocessed now (0: they were there); configurations that share theirs are named once;
+        empty with `preprocess=False`
     """
 
     plan: Plan
@@ -63,9 +62,10 @@ def plan(
     dataset: str,
     *,
     workspace: Path | str | None = None,
-    preset: str = "default",
-    gpu_memory_gb: float | None = None,
+    preset: str | None = None,
+    gpu_memory_gb: Memory | None = None,
     spacing: Spacing3 | None = None,
+    source: Path | str | None = None,
     preprocess: bool = True,
     force: bool = False,
     progress: Progress = silent,
@@ -76,9 +76,10 @@ def plan(
     ----------
     dataset : its folder's name under `raw_data/`, with or without `Dataset` and the three digits
     workspace : folder with `raw_data/`; by default `AUTOSEG_WORKSPACE`, else the current one
-    preset : "default", "cpu", "resenc_m", "resenc_l" or "resenc_xl"
-    gpu_memory_gb : memory to plan for, in GB; by default the preset's own
+    preset : "default", "cpu", "resenc_m", "resenc_l" or "resenc_xl"; by default "default"
+    gpu_memory_gb : memory to plan for, in GB, or "auto" for that of the graphics card at hand; by default the preset's own
     spacing : millimetres along Z, Y, X to resample 3D data to, instead of the rule's
+    source : a plan to take over instead of deciding: another dataset's name, or a file of ours or of nnU-Net's (`nnUNetPlans.json`)
     preprocess : also make all cases ready
     force : replace a plan that is there and differs (edited by hand, or made with other settings)
     progress : told how far each stage is
@@ -88,12 +89,12 @@ def plan(
     DatasetError
         files are damaged or contradict each other; all findings are listed
     AutosegError
-        a plan is there and differs, or a folder cannot be written
+        a plan is there and differs, a wish cannot be met, or a folder cannot be written
     """
     place = Workspace.find(workspace)
     name = place.resolve(dataset)
     path = place.plan(name)
-    find_preset(preset)
+    wishes = Wishes(preset, gpu_memory_gb, spacing, source)
     require_writable(path.parent)
     if preprocess:
         require_writable(place.root / "preprocessed" / name)
@@ -101,12 +102,11 @@ def plan(
     report = check_dataset(open_dataset(place.raw(name)), progress=progress)
     report.require_clean()
     facts = fingerprint(report.dataset, report.facts)
-    made = make_plan(facts, _dataset_block(report.dataset), preset=preset, gpu_memory_gb=gpu_memory_gb, spacing=spacing)
+    made = decide(wishes, facts, describe_dataset(report.dataset), place)
     if path.is_file() and not force:
-        _require_same(path, made)
+        require_same(path, made)
     write_fingerprint(facts, place.fingerprint(name))
-    if force or not path.is_file():
-        write_plan(made, path)
+    keep(made, path, force=force)
     _provide_folds(place, report.dataset, made.seed, force)
     place.set_current(name)
     ready = _preprocess_all(place, report.dataset, made, progress) if preprocess else {}
@@ -129,42 +129,13 @@ def _provide_folds(place: Workspace, dataset: Dataset, seed: int, force: bool) -
 
 def _preprocess_all(place: Workspace, dataset: Dataset, made: Plan, progress: Progress) -> dict[str, int]:
     from autoseg.preprocessing.dataset import preprocess
-    from autoseg.preprocessing.store import CaseStore
+    from autoseg.preprocessing.store import CaseStore, store_name
 
     done = {}
     for name, configuration in made.configurations.items():
+        if store_name(made, name) != name:  # it uses another one's ready cases
+            continue
         store = CaseStore.of(place.preprocessed(made.dataset.name, name), made, configuration)
         sweep(store.folder)
         done[name] = preprocess(dataset.cases, made, configuration, store, progress=progress, stage=f"preprocess {name}")
     return done
-
-
-def _dataset_block(dataset: Dataset) -> DatasetBlock:
-    labels = dataset.labels
-    return DatasetBlock(
-        name=dataset.name,
-        layout=dataset.layout,
-        channel_names=dataset.channel_names,
-        labels=LabelsBlock(names=labels.names, values=labels.values, regions=dict(labels.regions), ignore=labels.ignore),
-        num_cases=len(dataset.cases),
-        file_ending=dataset.file_ending,
-    )
-
-
-def _require_same(path: Path, made: Plan) -> None:
-    """Refuse to replace a plan whose decisions are others; the reasons may be worded anew."""
-    old = read_plan(path)
-    before, after = _decisions(old), _decisions(made)
-    if before == after:
-        return
-    names = {*before["configurations"], *after["configurations"]}
-    changed = sorted(name for name in names if before["configurations"].get(name) != after["configurations"].get(name))
-    raise AutosegError(
-        f"{path} is there and differs from what would be planned now (in {', '.join(changed) or 'its settings'}; its preset is '{old.preset}')."
-        " Train with it as it is, or replace it with --force."
-    )
-
-
-def _decisions(plan: Plan) -> dict[str, Any]:
-    content: dict[str, Any] = plan.model_dump(mode="json", exclude={"why": True, "configurations": {"__all__": {"why"}}})
-    return content

@@ -1,54 +1,144 @@
-"""`autoseg plan`: check, fingerprint, plan, preprocess."""
+"""`autoseg plan`: check, fingerprint, plan, preprocess; or a plan without images; or a look at a plan that is there."""
 
-from typing import TYPE_CHECKING, Annotated
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from autoseg.cli.check import show_warnings
-from autoseg.cli.console import WorkspaceOption, headline, note, show_table, showing_progress
+from autoseg.cli.console import WorkspaceOption, headline, note, showing_progress
+from autoseg.cli.decisions import show_configurations, show_reasons
 from autoseg.errors import AutosegError
 
 if TYPE_CHECKING:
+    from autoseg.api import Planned
     from autoseg.planning.plan import Plan
 
 
 def plan(
-    dataset: Annotated[str, typer.Argument(help="Folder in raw_data/, with or without 'Dataset' and the three digits.")],
-    preset: Annotated[str, typer.Option(help="default, cpu, resenc_m, resenc_l or resenc_xl.")] = "default",
-    gpu_memory: Annotated[float | None, typer.Option(help="Memory to plan for, in GB. Default: the preset's own.")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="Folder in raw_data/, with or without 'Dataset' and the three digits.")] = None,
+    preset: Annotated[str | None, typer.Option(help="default, cpu, resenc_m, resenc_l or resenc_xl. Default: default.")] = None,
+    gpu_memory: Annotated[
+        str | None, typer.Option(help="Memory to plan for: GB, or auto for this machine's card. Default: the preset's own.")
+    ] = None,
     spacing: Annotated[str | None, typer.Option(help="Resample 3D data to this spacing: millimetres along Z,Y,X, such as 1,1,1.")] = None,
+    source: Annotated[str | None, typer.Option("--from", help="Take over the plan of another dataset, or a plan file, ours or nnU-Net's.")] = None,
     preprocess: Annotated[bool, typer.Option("--preprocess/--no-preprocess", help="Make the cases ready for training too.")] = True,
+    explain: Annotated[bool, typer.Option("--explain", help="Show every decision and reason; a plan that is there is only read.")] = False,
+    validate: Annotated[Path | None, typer.Option("--validate", help="Only check this plan, for one that was edited.")] = None,
+    fingerprint: Annotated[Path | None, typer.Option("--fingerprint", help="Plan from this fingerprint, ours or nnU-Net's, without images.")] = None,
+    dataset_json: Annotated[Path | None, typer.Option("--dataset-json", help="The dataset.json of that fingerprint; ours needs none.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for a plan that is made without images.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a plan that is there and differs.")] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Decide everything about a dataset. Its files are checked first, and its cases made ready for training afterwards."""
     from autoseg import api
+
+    memory, target = _memory(gpu_memory), _spacing(spacing)
+    asked = (preset, gpu_memory, spacing, source)
+    if validate is not None:
+        if (dataset, fingerprint, dataset_json, output, *asked) != (None,) * 8:
+            raise AutosegError("--validate only checks a plan: leave out everything else but --explain.")
+        _validate(validate, explain)
+        return
+    if dataset is None:
+        if fingerprint is None and source is None:
+            raise AutosegError("Name a dataset (autoseg plan NAME), a fingerprint (--fingerprint FILE), or a plan to check (--validate FILE).")
+        headline(
+            "plan", fingerprint=fingerprint, **{"from": source}, preset=None if source else preset or "default", memory=gpu_memory, spacing=spacing
+        )
+        made = api.plan_from_files(
+            fingerprint, dataset_json=dataset_json, source=source, output=output, preset=preset, gpu_memory_gb=memory, spacing=target,
+            force=force, workspace=workspace,
+        )  # fmt: skip
+        _show(made, explain, device=None)
+        typer.echo(f"\nThe plan is {output}." if output else "\nNothing was written; -o FILE keeps the plan.")
+        return
+    if (fingerprint, dataset_json, output) != (None, None, None):
+        raise AutosegError(f"--fingerprint, --dataset-json and -o plan without images: leave out {dataset}, or leave out these.")
+    _plan_dataset(dataset, workspace, explain and not force and asked == (None,) * 4, explain, preset, memory, target, source, preprocess, force)
+
+
+def _plan_dataset(
+    dataset: str,
+    workspace: Path | None,
+    only_read: bool,
+    explain: bool,
+    preset: str | None,
+    memory: float | Literal["auto"] | None,
+    spacing: tuple[float, float, float] | None,
+    source: str | None,
+    preprocess: bool,
+    force: bool,
+) -> None:
+    from autoseg import api
     from autoseg.workspace import Workspace
 
-    target = _spacing(spacing)
-    name = Workspace.find(workspace).resolve(dataset)
-    headline("plan", dataset=name, preset=preset, memory=None if gpu_memory is None else f"{gpu_memory:g} GB", spacing=spacing)
+    place = Workspace.find(workspace)
+    name = place.resolve(dataset)
+    if only_read and place.plan(name).is_file():
+        headline("plan", dataset=name, plan=place.plan(name))
+        _show(api.check_plan(place.plan(name)).plan, explain=True, device=None)
+        return
+    understood = {"preset": None if source else preset or "default", "memory": memory, "spacing": spacing, "from": source}
+    headline("plan", dataset=name, **understood)
     with showing_progress() as progress:
         made = api.plan(
-            name, workspace=workspace, preset=preset, gpu_memory_gb=gpu_memory, spacing=target, preprocess=preprocess, force=force, progress=progress
-        )
+            name, workspace=workspace, preset=preset, gpu_memory_gb=memory, spacing=spacing, source=source, preprocess=preprocess, force=force,
+            progress=progress,
+        )  # fmt: skip
     show_warnings(made.report)
-    show_decisions(made.plan)
-    for name, count in made.made_ready.items():
-        note(f"{name}: {count} cases made ready, {made.plan.dataset.num_cases - count} were there already.")
+    _show(made.plan, explain, device="auto" if preprocess else None)
+    _tell_ready(made)
     typer.echo(f"\nThe plan is {made.path}; edit it if you like. Next: autoseg train {_first(made.plan)} 0")
 
 
-def show_decisions(plan: "Plan") -> None:
-    """Every decision with its reason."""
-    rows = [["", key, reason] for key, reason in plan.why.items()]
-    for name, configuration in plan.configurations.items():
-        rows += [[name if index == 0 else "", key, reason] for index, (key, reason) in enumerate(configuration.why.items())]
-    show_table(f"The plan of {plan.dataset.name}", ["configuration", "decision", "why"], rows)
+def _validate(path: Path, explain: bool) -> None:
+    from autoseg import api
+
+    headline("plan", validate=path)
+    checked = api.check_plan(path)
+    for remark in checked.remarks:
+        note(f"Note: {remark}")
+    if explain:
+        _show(checked.plan, explain=True, device=None)
+    typer.echo(f"{path} is a valid plan of {checked.plan.dataset.name}: {', '.join(checked.plan.configurations)}.")
+
+
+def _show(plan: "Plan", explain: bool, *, device: str | None) -> None:
+    from autoseg import api
+
+    show_configurations(plan, api.costs(plan, device=device))
+    if device is not None:
+        from autoseg.inference.execution import pick_device
+
+        typer.echo(
+            f"GPU memory is predicted; so are times, for the plan's full length on this machine's {pick_device(device)}, from a test just made."
+        )
+    show_reasons(plan, everything=explain)
+
+
+def _tell_ready(made: "Planned") -> None:
+    for name, count in made.made_ready.items():
+        note(f"{name}: {count} cases made ready, {made.plan.dataset.num_cases - count} were there already.")
 
 
 def _first(plan: "Plan") -> str:
     return "3d_fullres" if "3d_fullres" in plan.configurations else next(iter(plan.configurations))
+
+
+def _memory(text: str | None) -> float | Literal["auto"] | None:
+    if text is None or text == "auto":
+        return None if text is None else "auto"
+    try:
+        memory = float(text)
+    except ValueError:
+        raise AutosegError(f"--gpu-memory {text}: give a number of GB, such as 8, or auto.") from None
+    if not (math.isfinite(memory) and memory > 0):
+        raise AutosegError(f"--gpu-memory {text}: give a number of GB above zero.")
+    return memory
 
 
 def _spacing(text: str | None) -> tuple[float, float, float] | None:

@@ -10,14 +10,18 @@ from autoseg.progress import duration
 
 
 def train(
-    configuration: Annotated[str, typer.Argument(help="A configuration of the plan, such as 3d_fullres or 2d.")],
+    configuration: Annotated[
+        str, typer.Argument(help="A configuration of the plan, such as 3d_fullres; a cascade trains what it needs of its previous stage first.")
+    ],
     fold: Annotated[str, typer.Argument(help="0 to 4, all (every case) or cv (all folds in turn).")],
     dataset: DatasetOption = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs instead of the plan's.")] = None,
     budget: Annotated[str | None, typer.Option(help="Time to train, such as 20m or 2h; the final validation comes on top.")] = None,
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed instead of the plan's.")] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Delete what an earlier run of this fold left and start anew.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Delete what an earlier run of this fold left and start anew; a cascade keeps its previous stage.")
+    ] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Train a configuration on a fold. Then validate it; an unfinished run is taken up."""

@@ -1,0 +1,128 @@
+"""Which plan a dataset gets: made by the rules, or taken over from another plan. With images and without, the decisions are the same."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from autoseg.errors import AutosegError
+from autoseg.files import read_json
+from autoseg.imaging.image import Spacing3
+from autoseg.planning.fingerprint import Fingerprint
+from autoseg.planning.hardware import largest_target
+from autoseg.planning.move import move_plan
+from autoseg.planning.nnunet import convert_nnunet_plan, is_nnunet_plan
+from autoseg.planning.plan import DatasetBlock, Plan, read_plan, validate_plan, write_plan
+from autoseg.planning.planner import make_plan
+from autoseg.planning.presets import find_preset
+from autoseg.workspace import Workspace
+
+Memory = float | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked of a plan; None leaves it to the rules.
+
+    Attributes
+    ----------
+    preset, gpu_memory_gb, spacing : see `make_plan`; a memory of "auto" is that of the graphics card at hand
+    source : a plan to take over: a dataset's name, or a file of ours or of nnU-Net's; goes with none of the others
+
+    Raises
+    ------
+    AutosegError
+        there is no such preset, or a source is given beside decisions of one's own
+    """
+
+    preset: str | None = None
+    gpu_memory_gb: Memory | None = None
+    spacing: Spacing3 | None = None
+    source: Path | str | None = None
+
+    def __post_init__(self) -> None:
+        find_preset(self.preset or "default")
+        if self.source is not None and (self.preset, self.gpu_memory_gb, self.spacing) != (None, None, None):
+            raise AutosegError("A plan that is taken over (--from) keeps its preset, memory and spacing: give none of them.")
+
+
+def decide(wishes: Wishes, facts: Fingerprint | None, block: DatasetBlock, place: Workspace) -> Plan:
+    """The plan.
+
+    Parameters
+    ----------
+    wishes : what the user asked for
+    facts : of the dataset; only a plan that is taken over can do without
+    block : what the plan repeats of the dataset
+    place : where a source that is a dataset's name is looked up
+
+    Raises
+    ------
+    AutosegError
+        a wish cannot be met; the text says which and why
+    """
+    if wishes.source is not None:
+        return _taken_over(_source_file(wishes.source, place), facts, block)
+    if facts is None:
+        raise AutosegError("There is nothing to plan from: give a fingerprint, or a plan to take over (--from).")
+
+    def make(memory: float | None) -> Plan:
+        return make_plan(facts, block, preset=wishes.preset or "default", gpu_memory_gb=memory, spacing=wishes.spacing)
+
+    if wishes.gpu_memory_gb != "auto":
+        return make(wishes.gpu_memory_gb)
+    if wishes.preset == "cpu":
+        raise AutosegError("The preset cpu is sized by time, not by a graphics card's memory: leave out --gpu-memory auto, or choose another preset.")
+    from autoseg.inference.throughput import cuda_memory
+
+    card, available = cuda_memory("cuda")
+    target = largest_target(make, available)
+    made = make(target)
+    reason = f"{card} has {available / 2**30:.1f} GB: {target:g} GB is the largest target whose trainings are predicted to fit 90 % of it."
+    return made.model_copy(update={"why": made.why | {"gpu_memory_gb": f"{reason} {made.why['gpu_memory_gb']}"}})
+
+
+def keep(made: Plan, path: Path, *, force: bool) -> bool:
+    """Write a plan, unless one with the same decisions is there (then False); one with others is only replaced with `force`."""
+    if path.is_file() and not force:
+        require_same(path, made)
+        return False
+    write_plan(made, path)
+    return True
+
+
+def require_same(path: Path, made: Plan) -> None:
+    """Refuse to replace a plan whose decisions are others; the reasons may be worded anew."""
+    old = read_plan(path)
+    before, after = _decisions(old), _decisions(made)
+    if before == after:
+        return
+    names = {*before["configurations"], *after["configurations"]}
+    changed = sorted(name for name in names if before["configurations"].get(name) != after["configurations"].get(name))
+    raise AutosegError(
+        f"{path} is there and differs from what would be planned now (in {', '.join(changed) or 'its settings'}; its preset is '{old.preset}')."
+        " Use it as it is, or replace it with --force."
+    )
+
+
+def _decisions(plan: Plan) -> dict[str, Any]:
+    content: dict[str, Any] = plan.model_dump(mode="json", exclude={"json_schema": True, "why": True, "configurations": {"__all__": {"why"}}})
+    return content
+
+
+def _source_file(source: Path | str, place: Workspace) -> Path:
+    path = Path(source)
+    if path.suffix == ".json":
+        if not path.is_file():
+            raise AutosegError(f"{path} does not exist. Name a plan, or a dataset that has one (--from).")
+        return path
+    name = place.resolve(str(source))
+    if not place.plan(name).is_file():
+        raise AutosegError(f"{name} has no plan to take over. Make one: autoseg plan {name}")
+    return place.plan(name)
+
+
+def _taken_over(path: Path, facts: Fingerprint | None, block: DatasetBlock) -> Plan:
+    content = read_json(path)
+    if is_nnunet_plan(content):
+        return convert_nnunet_plan(content, block, str(path))
+    return move_plan(validate_plan(content, str(path)), block, facts)
