@@ -56,9 +56,8 @@ def main() -> None:
         print(f"{name}, {total / GB:.1f} GB, PyTorch {torch.__version__}\n")
         print("| dataset | preset | configuration | recipe | layout | predicted GB | measured GB | ratio | reserved GB |")
     else:
-        print(
-            "No graphics card here: the count is simulated (tensors without content; no workspaces of convolutions), the prediction is without them.\n"
-        )
+        print("No graphics card here: the count is simulated, on tensors without content. It sees no workspaces of convolutions, so the prediction")
+        print("beside it is without them too.\n")
         print("| dataset | preset | configuration | recipe | layout | predicted GB | simulated GB | ratio | with workspaces GB |")
     print("|---|---|---|---|---|---|---|---|---|")
     for dataset, preset, name in RUNS:

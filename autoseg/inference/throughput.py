@@ -1,7 +1,7 @@
 """What this machine has and does: the memory of its graphics card, and its work a second in training, measured in about three seconds.
 
 - Measured as training runs here: with the device's precision and memory format, the networks' own norm, and a loss of cross-entropy and overlap.
-- Layers of five widths in 2D and in 3D, each as large as takes about the same arithmetic; the faster of a few repetitions counts.
+- Layers of five widths in 2D and in 3D, each as large as takes about the same arithmetic; the fastest of a few repetitions counts.
 """
 
 import time
@@ -23,7 +23,7 @@ FLOPS = {"cpu": 0.25e9, "other": 40e9}  # of one convolution forward, for the wh
 VALUES = {"cpu": 1 << 20, "other": 1 << 26}  # of the layers that hardly multiply
 WEIGHTS = {"cpu": 1 << 20, "other": 1 << 25}
 CLASSES = 4
-REPETITIONS, LONG_ENOUGH = 5, 0.12  # repetitions of a measurement at most, and the seconds after which two are enough
+REPETITIONS, LONG_ENOUGH = 5, 0.12  # repetitions of a measurement at most, and the seconds after which one is enough
 
 
 def measure_throughput(device: str, precision: str = "auto") -> Throughput:
@@ -144,7 +144,7 @@ def _layer_seconds(execution: Execution, layer: nn.Module, channels: int, shape:
 def _fastest(execution: Execution, work: Callable[[], object]) -> float:
     """Seconds of the fastest repetition after one to warm up."""
     times: list[float] = []
-    while len(times) < 3 or (len(times) <= REPETITIONS and sum(times) < LONG_ENOUGH):
+    while len(times) < 2 or (len(times) <= REPETITIONS and sum(times) < LONG_ENOUGH):
         begun = time.perf_counter()
         work()
         if execution.device.startswith("cuda"):

@@ -24,6 +24,7 @@ from autoseg.planning.plan import Configuration
 from autoseg.training.losses import deep_loss
 from autoseg.training.optimize import Stepper
 
+SCALE = 256.0  # of the loss in float16: no overflow may leave a step out
 STEPS = 2  # the optimizer's own tensors are there from the second step on
 CONVOLUTIONS = (torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d)
 
@@ -55,9 +56,17 @@ def rehearsed_peak(configuration: Configuration, in_channels: int, num_classes: 
 
 def measured_peak(configuration: Configuration, in_channels: int, num_classes: int, execution: Execution, recipe: str) -> tuple[int, int]:
     """Train two steps on a graphics card: bytes in use at the worst moment, and bytes that PyTorch had reserved."""
+    torch.cuda.init()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(execution.device)
+    train(configuration, in_channels, num_classes, execution, recipe)
+    return torch.cuda.max_memory_allocated(execution.device), torch.cuda.max_memory_reserved(execution.device)
+
+
+def train(configuration: Configuration, in_channels: int, num_classes: int, execution: Execution, recipe: str) -> Stepper:
+    """Two steps on random batches, as the trainer makes them."""
     network, stepper = _prepared(configuration, in_channels, num_classes, execution, recipe)
+    stepper.loss_scale = SCALE
 
     def loss() -> Tensor:
         with execution.autocast():
@@ -67,7 +76,7 @@ def measured_peak(configuration: Configuration, in_channels: int, num_classes: i
     for step in range(STEPS):
         images, classes = (tensor.to(execution.device) for tensor in _batch(configuration, in_channels))
         stepper.step(loss, 1e-4, step)
-    return torch.cuda.max_memory_allocated(execution.device), torch.cuda.max_memory_reserved(execution.device)
+    return stepper
 
 
 def _prepared(configuration: Configuration, in_channels: int, num_classes: int, execution: Execution, recipe: str) -> tuple[nn.Module, Stepper]:
@@ -79,7 +88,7 @@ def _prepared(configuration: Configuration, in_channels: int, num_classes: int, 
 
 def _batch(configuration: Configuration, in_channels: int) -> tuple[Tensor, Tensor]:
     shape = (configuration.batch_size, *configuration.patch_size)
-    return torch.zeros(shape[0], in_channels, *shape[1:]), torch.zeros(shape, dtype=torch.long)
+    return torch.randn(shape[0], in_channels, *shape[1:]), torch.zeros(shape, dtype=torch.long)
 
 
 def _loss(configuration: Configuration, logits: Tensor | list[Tensor], classes: Tensor) -> Tensor:

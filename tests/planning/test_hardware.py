@@ -1,13 +1,17 @@
 from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from autoseg.errors import AutosegError
+from autoseg.planning.compute import describe_cost
 from autoseg.planning.fingerprint import Fingerprint
 from autoseg.planning.hardware import SHARE, TARGETS, largest_need, largest_target
-from autoseg.planning.memory import GB
+from autoseg.planning.memory import GB, MemoryEstimate
 from autoseg.planning.plan import DatasetBlock, Plan
 from autoseg.planning.planner import make_plan
+from autoseg.planning.presets import PRESETS
 
 Make = Callable[..., Callable[[float], Plan]]
 
@@ -53,3 +57,24 @@ def test_what_has_nothing_to_do_with_memory_is_said_as_it_is(maker: Make) -> Non
         largest_target(maker("huge"), 8 * GB)
     with pytest.raises(AutosegError, match="preset cpu is sized by time"):
         largest_target(maker("cpu"), 8 * GB)
+
+
+def test_table_of_the_page_is_what_the_model_says(facts_of: Callable[..., tuple[Fingerprint, DatasetBlock]]) -> None:
+    facts = facts_of([(140, 171, 137)], [(1, 1, 1)], channels=("T1", "T1ce", "T2", "FLAIR"), classes=4, num_cases=369)
+    rows = []
+    for name, preset in PRESETS.items():
+        costs = {cost.name: cost.memory_bytes / GB for cost in describe_cost(make_plan(*facts, preset=name), None)}
+        rows.append(f"| `{name}` | {preset.reference_gb:g} | {costs['2d']:.1f} | {costs['3d_fullres']:.1f} |")
+    page = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
+    assert [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 5 and line.split("`")[1] in PRESETS] == rows
+
+
+def test_page_explains_every_part_of_the_estimate() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
+    assert not [part.name for part in fields(MemoryEstimate) if f"| `{part.name}` |" not in page]
+
+
+@pytest.mark.parametrize(("gigabytes", "target"), [(8, 9), (24, 26)])
+def test_targets_that_the_page_names(gigabytes: int, target: int, facts_of: Callable[..., tuple[Fingerprint, DatasetBlock]]) -> None:
+    facts = facts_of([(140, 171, 137)], [(1, 1, 1)], channels=("T1", "T1ce", "T2", "FLAIR"), classes=4, num_cases=369)
+    assert largest_target(lambda memory: make_plan(*facts, gpu_memory_gb=memory), gigabytes * GB) == target
