@@ -78,7 +78,7 @@ def replay(made: Sequence[Operation], *, batch: int, value: int, weight: int, im
                 features.release(roots[source])
     yield Moment(image + features.now, copies=copies, loss=loss)
 
-    arriving: dict[int, int] = {}  # place -> the gradient of its result
+    arriving: dict[int, int] = {}  # place -> the gradient of its result, or what that is a part of
     for place, one in enumerate(made):
         if one.head:
             features.release(place)
@@ -108,7 +108,7 @@ def _backward(one: Operation, gradient: int, arriving: dict[int, int], heap: "_H
             incoming = heap.new(sizes[source])
         if source in arriving:
             earlier = arriving[source]
-            if heap.holders(earlier) == 1:
+            if heap.size(earlier) == sizes[source]:
                 heap.release(incoming)
                 incoming = earlier
             else:
@@ -174,9 +174,6 @@ class _Heap:
 
     def size(self, name: int) -> int:
         return self._blocks[name][0]
-
-    def holders(self, name: int) -> int:
-        return self._blocks[name][1]
 
     def release(self, name: int) -> None:
         block = self._blocks[name]

@@ -56,7 +56,7 @@ def rehearsed_peak(configuration: Configuration, in_channels: int, num_classes: 
 
 def measured_peak(configuration: Configuration, in_channels: int, num_classes: int, execution: Execution, recipe: str) -> tuple[int, int]:
     """Train two steps on a graphics card: bytes in use at the worst moment, and bytes that PyTorch had reserved."""
-    torch.cuda.init()
+    torch.cuda.init()  # type: ignore[no-untyped-call]
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(execution.device)
     train(configuration, in_channels, num_classes, execution, recipe)

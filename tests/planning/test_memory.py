@@ -109,6 +109,9 @@ def test_worked_by_hand(small_plan: Plans) -> None:
     weights = [1 * 16 * 27 + 16, 32, 16 * 32 * 27 + 32, 64, 32 * 16 * 8 + 16, 32 * 16 * 27 + 16, 32, 16 * 2 + 2]
     assert sum(one.weights for one in made) == sum(weights)
     assert of_loss.copies == 2 * (sum(weights) - 32 - 64 - 32)
+    # back at the bottleneck's convolution: the whole of the concatenation's gradient (2 T) waits for the skip, and what comes in joins it in a new T
+    bottleneck = len(made) + 1 + next(place for place, one in enumerate(reversed(made)) if one.kind == "convolution" and one.channels == 32)
+    assert moments[bottleneck].feature_gradients == low + 2 * full + full + full
     assert moments[-1].gradients == 4 * sum(weights[1:])  # all but those of the first convolution, which are being made
     estimate = training_memory(configuration, 1, 2)
     assert estimate.batch == voxels * (4 + 8)
