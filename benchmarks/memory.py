@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 import torch
+from live_memory import measured_peak, rehearsed_peak
 
 from autoseg.inference.execution import Execution
 from autoseg.inference.throughput import cuda_memory
@@ -18,7 +19,6 @@ from autoseg.planning.fingerprint import Fingerprint, IntensityStatistics
 from autoseg.planning.memory import GB, MemoryEstimate, training_memory
 from autoseg.planning.plan import Configuration, DatasetBlock, LabelsBlock, Plan
 from autoseg.planning.planner import make_plan
-from autoseg.training.live_memory import measured_peak, rehearsed_peak
 
 STATISTICS = IntensityStatistics(mean=50, median=40, std=120, min=-1000, max=1000, percentile_00_5=-900, percentile_99_5=900)
 

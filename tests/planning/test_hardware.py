@@ -37,6 +37,18 @@ def test_the_largest_that_fits_and_no_larger_one(gigabytes: float, maker: Make) 
     assert 0.7 * gigabytes < target < 1.7 * gigabytes
 
 
+def test_where_the_dataset_is_the_limit_no_more_is_asked_for_than_changes_anything(facts_of: Callable[..., tuple[Fingerprint, DatasetBlock]]) -> None:
+    facts = facts_of([(36, 50, 35)], [(1, 1, 1)], num_cases=10)
+
+    def decided(target: float) -> object:
+        return [one.model_dump(exclude={"why"}) for one in make_plan(*facts, gpu_memory_gb=target).configurations.values()]
+
+    target = largest_target(lambda memory: make_plan(*facts, gpu_memory_gb=memory), 24 * GB)
+    smaller = TARGETS[TARGETS.index(target) + 1] if target != TARGETS[-1] else None
+    assert target < 24 and decided(target) == decided(128)
+    assert smaller is None or decided(smaller) != decided(target)
+
+
 def test_a_card_that_is_too_small(maker: Make) -> None:
     with pytest.raises(AutosegError, match=r"has 1.0 GB, of which 0.9 GB .* predicted to need 1.\d GB.*--preset cpu"):
         largest_target(maker(), GB)

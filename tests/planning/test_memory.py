@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from live_memory import rehearsed_peak
 from torch import Tensor
 
 from autoseg.errors import PlanError
@@ -13,7 +14,6 @@ from autoseg.planning.layers import operations
 from autoseg.planning.memory import CONTEXT, LOSS, find_recipe, training_memory
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.replay import replay
-from autoseg.training.live_memory import rehearsed_peak
 
 Plans = Callable[..., Plan]
 FLAT, CUBE = [1, 3, 3], [3, 3, 3]

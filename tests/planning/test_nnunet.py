@@ -1,7 +1,11 @@
 """Plans of nnU-Net's, published and made from the vectors: what is read is what our own planner decides for the same fingerprint."""
 
+import copy
 import json
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +157,19 @@ def test_what_cannot_be_read_is_named(edit: Edit, text: str) -> None:
     assert str(caught.value).startswith("p.json")
 
 
+def test_values_of_any_kind_in_any_place_are_read_or_refused() -> None:
+    content = plan_file(CASCADED, modern=True)
+    block = cascaded().dataset
+    odd = [None, [], {}, "1", [[1]], -1, 2**70, True]
+    for place in _places(content):
+        for value in odd:
+            edited = copy.deepcopy(content)
+            *above, key = place
+            reduce(operator.getitem, above, edited)[key] = value
+            with suppress(AutosegError):  # any other error is a traceback for the user
+                convert_nnunet_plan(edited, block, "plans.json")
+
+
 def test_schemes_that_we_do_not_have_are_named() -> None:
     count = len(CASCADED.dataset["channel_names"])
     with pytest.raises(PlanError, match=r"normalization_schemes cannot be expressed.*Mine"):
@@ -178,6 +195,14 @@ def test_other_files_are_told_apart() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AutosegError, match=r"nowhere\.json does not exist"):
         read_nnunet_plan(tmp_path / "nowhere.json", make_facts([(9, 9, 9)], [(1, 1, 1)])[1])
+
+
+def _places(content: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where values stand; of a list only where the first stands."""
+    items = content.items() if isinstance(content, dict) else list(enumerate(content))[:1] if isinstance(content, list) else []
+    for key, value in items:
+        yield (*above, key)
+        yield from _places(value, (*above, key))
 
 
 def cascaded(edit: Edit = lambda content: None) -> Plan:

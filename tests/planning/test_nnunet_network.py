@@ -80,6 +80,8 @@ def test_what_torch_calls_by_two_names_is_one() -> None:
         (argument("kernel_sizes", [[3, 3]] * STAGES), rf"kernel_sizes must have {STAGES} entries of 3 whole numbers"),
         (argument("strides", 2), r"strides cannot be expressed: the first stage"),
         (argument("squeeze_excitation", True), r"squeeze_excitation is a key.*True"),
+        (lambda content: content["architecture"].update(network_class_name=["PlainConvUNet"]), r"network_class_name is a network"),
+        (argument("kernel_sizes", 2), r"arch_kwargs describes no network that can be built:\n  kernel_sizes\.0: kernels have a middle"),
     ],
 )
 def test_what_cannot_be_expressed_is_named(edit: Edit, text: str) -> None:
@@ -99,3 +101,11 @@ def test_what_cannot_be_expressed_is_named(edit: Edit, text: str) -> None:
 def test_faults_of_the_older_style_are_named(edit: Edit, text: str) -> None:
     with pytest.raises(PlanError, match=rf"^p\.json: configurations\.x\.{text}"):
         read(FLAT, edit)
+
+
+def test_a_network_of_one_stage_is_refused() -> None:
+    single = {
+        "pool_op_kernel_sizes": [[1, 1, 1]], "conv_kernel_sizes": [[3, 3, 3]], "n_conv_per_stage_encoder": [2], "n_conv_per_stage_decoder": []
+    }  # fmt: skip
+    with pytest.raises(PlanError, match=r"^p\.json: configurations\.x describes no network.*\n  features_per_stage: a U-Net has at least 2 stages"):
+        read(FLAT, lambda content: content.update(single))

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
+import live_memory
 import pytest
 import torch
+from live_memory import measured_peak, rehearsed_peak, train
 
 from autoseg.inference.execution import Execution
 from autoseg.planning.plan import Plan
-from autoseg.training import live_memory
-from autoseg.training.live_memory import measured_peak, rehearsed_peak, train
 
 Plans = Callable[..., Plan]
 
