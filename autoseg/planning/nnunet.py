@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from autoseg.errors import PlanError
 from autoseg.files import read_json
-from autoseg.planning.nnunet_json import Part, faults
+from autoseg.planning.nnunet_json import INTENSITIES, OLDER_INTENSITIES, Part, faults, intensities
 from autoseg.planning.nnunet_network import FLAT_KEYS, read_network
 from autoseg.planning.plan import Configuration, DatasetBlock, Inference, Normalization, Plan, Resampling, Training
 from autoseg.planning.presets import find_preset
@@ -35,7 +35,6 @@ SCHEMES = {
 }
 NEVER_SEPARATE = 1e6  # no image is so much coarser along one axis
 _STATISTICS = {"lower": "percentile_00_5", "upper": "percentile_99_5", "mean": "mean", "std": "std"}
-_INTENSITIES = ("foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality")
 _BOOKKEEPING = {
     "dataset_name", "plans_name", "original_median_spacing_after_transp", "original_median_shape_after_transp", "image_reader_writer",
     "experiment_planner_used",
@@ -73,11 +72,11 @@ def read_nnunet_plan(path: Path, dataset: DatasetBlock) -> Plan:
 
 
 def convert_nnunet_plan(content: Any, dataset: DatasetBlock, source: str) -> Plan:
-    """Make a plan of nnU-Net's decoded JSON; `source` names it in errors."""
+    """Make a plan of nnU-Net's decoded JSON; `source` names it in errors. Raises what `read_nnunet_plan` does."""
     if not is_nnunet_plan(content):
         raise PlanError(f"{source} is not a plan of nnU-Net's: it needs the keys 'plans_name' and 'configurations'.")
     whole = Part(content, source)
-    whole.require_known(_BOOKKEEPING | {*_INTENSITIES, "transpose_forward", "transpose_backward", "configurations", "label_manager"})
+    whole.require_known(_BOOKKEEPING | {INTENSITIES, OLDER_INTENSITIES, "transpose_forward", "transpose_backward", "configurations", "label_manager"})
     whole.require_finite()
     if "label_manager" in content:
         whole.require("label_manager", ("LabelManager",), "labels mean what dataset.json says")
@@ -113,7 +112,7 @@ def _preset(whole: Part) -> tuple[str, str]:
 
 def _transposition(whole: Part) -> tuple[int, ...]:
     forward = whole.get("transpose_forward")
-    if not isinstance(forward, list) or sorted(map(str, forward)) != ["0", "1", "2"]:
+    if not isinstance(forward, list) or sorted(map(repr, forward)) != ["0", "1", "2"]:
         raise whole.fault("transpose_forward", "must hold each of 0, 1 and 2 once")
     if "transpose_backward" in whole.content and whole.content["transpose_backward"] != [forward.index(axis) for axis in range(3)]:
         raise whole.fault("transpose_backward", f"does not undo transpose_forward {forward}")
@@ -163,7 +162,7 @@ def _with_inherited(configurations: Part, name: str, seen: tuple[str, ...] = ())
     parent = own.get("inherits_from")
     if parent is None:
         return own
-    if parent not in configurations.content:
+    if not _exists(parent, configurations):
         raise configurations.part(name).fault("inherits_from", f"names no configuration of this plan: {', '.join(configurations.content)}")
     if parent in (*seen, name):
         raise configurations.part(name).fault("inherits_from", "leads back to the configuration itself")
@@ -172,15 +171,17 @@ def _with_inherited(configurations: Part, name: str, seen: tuple[str, ...] = ())
 
 def _other_stages(configurations: Part, part: Part) -> str | None:
     """The previous stage's name; that of the next says nothing more, but must exist."""
-    following = part.content.get("next_stage") or []
-    for key, names in (
-        ("previous_stage", [part.content.get("previous_stage")]),
-        ("next_stage", [following] if isinstance(following, str) else following),
-    ):
-        if any(name is not None and name not in configurations.content for name in names):
+    for key in ("previous_stage", "next_stage"):
+        value = part.content.get(key)
+        names = value if key == "next_stage" and isinstance(value, list) else [value]
+        if not all(name is None or _exists(name, configurations) for name in names):
             raise part.fault(key, f"names no configuration of this plan: {', '.join(configurations.content)}")
     previous: str | None = part.content.get("previous_stage")
     return previous
+
+
+def _exists(name: object, configurations: Part) -> bool:
+    return isinstance(name, str) and name in configurations.content
 
 
 def _dimensions(part: Part) -> int:
@@ -215,8 +216,7 @@ def _normalization(whole: Part, part: Part, dataset: DatasetBlock) -> tuple[Norm
 
 
 def _statistics(whole: Part, index: int) -> dict[str, Any]:
-    key = _INTENSITIES[1] if _INTENSITIES[0] not in whole.content else _INTENSITIES[0]
-    channel = whole.part(key).part(str(index))
+    channel = intensities(whole).part(str(index))
     return {ours: channel.get(theirs) for ours, theirs in _STATISTICS.items()}
 
 
@@ -233,7 +233,7 @@ def _resampling(part: Part) -> Resampling:
         rule.require("order", (0, 1) if _RESAMPLERS[key] else (0, 1, 3), "splines of order 0, 1 or 3, label maps 0 or 1")
         never = rule.content["force_separate_z"] is False
         ratios[key] = NEVER_SEPARATE if never else rule.content.get("separate_z_anisotropy_threshold", 3.0)
-    if len(set(ratios.values())) > 1:
+    if any(ratio != ratios["resampling_fn_data"] for ratio in ratios.values()):
         raise part.fault(
             "resampling_fn_data_kwargs", f"cannot be expressed: force_separate_z and its threshold must be the same in {', '.join(rules)}"
         )

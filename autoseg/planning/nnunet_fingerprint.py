@@ -11,10 +11,8 @@ from pydantic import ValidationError
 from autoseg.data.description import DatasetDescription
 from autoseg.errors import AutosegError
 from autoseg.planning.fingerprint import Fingerprint, IntensityStatistics
-from autoseg.planning.nnunet_json import Part, faults
+from autoseg.planning.nnunet_json import INTENSITIES, OLDER_INTENSITIES, Part, faults, intensities
 
-INTENSITIES = "foreground_intensity_properties_per_channel"
-OLDER_INTENSITIES = "foreground_intensity_properties_by_modality"
 RELATIVE_SIZE = "median_relative_size_after_cropping"
 _THEIR_NAMES = {"median_relative_size_after_crop": RELATIVE_SIZE, "intensities": INTENSITIES}
 
@@ -58,7 +56,7 @@ def convert_nnunet_fingerprint(content: dict[str, Any], description: DatasetDesc
 
 
 def _intensities(whole: Part, description: DatasetDescription) -> tuple[IntensityStatistics, ...]:
-    channels = whole.part(INTENSITIES if INTENSITIES in whole.content else OLDER_INTENSITIES)
+    channels = intensities(whole)
     names = description.channel_names
     if sorted(channels.content) != sorted(str(number) for number in range(len(names))):
         raise AutosegError(

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 from autoseg.errors import PlanError
 from autoseg.planning.faults import in_words
 
+INTENSITIES = "foreground_intensity_properties_per_channel"
+OLDER_INTENSITIES = "foreground_intensity_properties_by_modality"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -59,6 +62,11 @@ class Part:
         """The error that names the key and its value."""
         shown = repr(self.content.get(key))
         return PlanError(f"{self.source}: {self.at}{key} {what} (found: {shown if len(shown) <= 120 else shown[:117] + '...'}).")
+
+
+def intensities(whole: Part) -> Part:
+    """The statistics of each channel's intensities, in a fingerprint or in a plan, under today's key or the older one."""
+    return whole.part(OLDER_INTENSITIES if INTENSITIES not in whole.content and OLDER_INTENSITIES in whole.content else INTENSITIES)
 
 
 def faults(error: ValidationError, model: type[BaseModel], names: Mapping[str, str]) -> list[str]:

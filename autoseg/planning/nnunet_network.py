@@ -4,12 +4,14 @@
 - A plain U-Net or one with a residual encoder, with instance norm and leaky ReLU, is all that our plan can express: anything else is an error.
 """
 
-from typing import Any, Literal
+from typing import Any
 
-from autoseg.planning.nnunet_json import Part
+from pydantic import ValidationError
+
+from autoseg.errors import PlanError
+from autoseg.planning.cost import Family
+from autoseg.planning.nnunet_json import Part, faults
 from autoseg.planning.plan import NetworkPlan
-
-Family = Literal["plain_unet", "residual_unet"]
 
 FAMILIES: dict[str, Family] = {
     "dynamic_network_architectures.architectures.unet.PlainConvUNet": "plain_unet",
@@ -59,7 +61,8 @@ def read_network(configuration: Part, dimensions: int) -> NetworkPlan:
     arguments.require_known(_SIZES | _MODULES | {BLOCKS[family]})
     _require_our_modules(arguments, dimensions)
     stages = _count(arguments, "n_stages")
-    return NetworkPlan(
+    return _network(
+        arguments,
         family=family,
         features_per_stage=_per_stage(arguments, "features_per_stage", stages),
         strides=_strides(arguments, "strides", stages, dimensions),
@@ -75,7 +78,8 @@ def _flat(configuration: Part, dimensions: int) -> NetworkPlan:
     if not isinstance(strides, list) or not strides:
         raise configuration.fault("pool_op_kernel_sizes", "must be a list with an entry for each stage")
     stages, base, most = len(strides), _count(configuration, "UNet_base_num_features"), _count(configuration, "unet_max_num_features")
-    return NetworkPlan(
+    return _network(
+        configuration,
         family=family,
         features_per_stage=tuple(min(base * 2**stage, most) for stage in range(stages)),
         strides=_strides(configuration, "pool_op_kernel_sizes", stages, dimensions),
@@ -85,9 +89,17 @@ def _flat(configuration: Part, dimensions: int) -> NetworkPlan:
     )
 
 
+def _network(part: Part, **decisions: Any) -> NetworkPlan:
+    try:
+        return NetworkPlan(**decisions)
+    except ValidationError as error:
+        where = f"{part.source}: {part.at.removesuffix('.')} describes no network that can be built:"
+        raise PlanError("\n".join([where, *faults(error, NetworkPlan, {})])) from None
+
+
 def _family(part: Part, key: str) -> Family:
     name = part.get(key)
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise part.fault(key, "is a network that autoseg does not have. It has PlainConvUNet and ResidualEncoderUNet")
     return FAMILIES[name]
 

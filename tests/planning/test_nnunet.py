@@ -2,10 +2,8 @@
 
 import copy
 import json
-import operator
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -158,14 +156,15 @@ def test_what_cannot_be_read_is_named(edit: Edit, text: str) -> None:
 
 
 def test_values_of_any_kind_in_any_place_are_read_or_refused() -> None:
-    content = plan_file(CASCADED, modern=True)
+    content: Any = plan_file(CASCADED, modern=True)
     block = cascaded().dataset
-    odd = [None, [], {}, "1", [[1]], -1, 2**70, True]
+    odd: list[Any] = [None, [], {}, "1", [[1]], -1, 2**70, True]
     for place in _places(content):
         for value in odd:
-            edited = copy.deepcopy(content)
-            *above, key = place
-            reduce(operator.getitem, above, edited)[key] = value
+            edited = part = copy.deepcopy(content)
+            for key in place[:-1]:
+                part = part[key]
+            part[place[-1]] = value
             with suppress(AutosegError):  # any other error is a traceback for the user
                 convert_nnunet_plan(edited, block, "plans.json")
 
