@@ -117,11 +117,19 @@ def make_job(
     Raises
     ------
     AutosegError
-        the plan, the configuration or the device does not exist, the dataset cannot be opened, or the folds do not fit it
+        the plan, the configuration or the device does not exist, the plan is another dataset's, the seed is negative, the dataset cannot be
+        opened, or the folds do not fit it
     """
+    if seed is not None and seed < 0:
+        raise AutosegError(f"--seed {seed}: a seed is 0 or more.")
     if not place.plan(dataset).is_file():
         raise AutosegError(f"{dataset} has no plan yet. Make one: autoseg plan {dataset}")
     plan = read_plan(place.plan(dataset))
+    if plan.dataset.name != dataset:  # models would lie under the other name
+        raise AutosegError(
+            f"{place.plan(dataset)} is a plan of '{plan.dataset.name}', not of '{dataset}'. If it is meant for {dataset}, write that as its"
+            f" dataset.name; or plan anew: autoseg plan {dataset} --force"
+        )
     plan.configuration(configuration)
     chosen = pick_device(device)
     cases = open_dataset(place.raw(dataset)).cases

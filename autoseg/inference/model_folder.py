@@ -125,9 +125,14 @@ def load_folds(folders: list[Path]) -> list[Model]:
     for model in models[1:]:
         if model.plan.dataset.labels != first.plan.dataset.labels or model.plan.dataset.channel_names != first.plan.dataset.channel_names:
             raise AutosegError(f"{model.folder} and {first.folder} were trained for other labels or channels and cannot be ensembled.")
-        if model.configuration != first.configuration:
+        if _decisions(model.configuration) != _decisions(first.configuration):
             raise AutosegError(f"{model.folder} and {first.folder} were trained with different plans: train them again, or predict with one (-f).")
     return models
+
+
+def _decisions(configuration: Configuration) -> dict[str, Any]:
+    """What a configuration decides, however it is explained or written."""
+    return configuration.model_dump(exclude={"why", "inherits"})
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -5,6 +5,8 @@
 - Descriptions are what editors show, by way of the JSON Schema; docs/plan.md says the same at more length.
 """
 
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -24,7 +26,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length
 class Block(BaseModel):
     """A part of the plan."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class LabelsBlock(Block):
@@ -75,6 +77,20 @@ class DatasetBlock(Block):
     labels: LabelsBlock = Field(description="what the label values mean")
     num_cases: Count = Field(description="number of labelled cases")
     file_ending: str = Field(description="what predictions are written as")
+
+    @field_validator("name")
+    @classmethod
+    def _names_one_folder(cls, name: str) -> str:
+        if name in ("", "..") or Path(name).name != name:
+            raise ValueError("names folders of models, so it must be the name of one folder, not a path")
+        return name
+
+    @field_validator("file_ending")
+    @classmethod
+    def _ends_a_name(cls, ending: str) -> str:
+        if not re.fullmatch(r"(\.[A-Za-z0-9]+)+", ending):
+            raise ValueError("must be the ending of a file's name, such as .nii.gz")
+        return ending
 
 
 class Normalization(Block):

@@ -55,7 +55,7 @@ class Plan(Block):
     dataset: DatasetBlock = Field(description="facts about the dataset")
     preset: str = Field(description="the preset it was made with")
     gpu_memory_gb: Positive = Field(description="the memory it was made for, GB")
-    seed: int = Field(12345, description="of folds, weights, batches and augmentation")
+    seed: int = Field(12345, ge=0, description="of folds, weights, batches and augmentation")
     transpose_forward: tuple[Literal[0, 1, 2], Literal[0, 1, 2], Literal[0, 1, 2]] = Field(
         description="the file's axes (0, 1, 2 = Z, Y, X) in the order that networks see them: the coarsest first"
     )

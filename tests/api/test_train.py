@@ -82,3 +82,18 @@ def test_a_folder_that_another_training_writes_is_refused(planned: Path) -> None
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".fold_0.lock"), pytest.raises(AutosegError, match=r"Another autoseg is training into .*fold_0"):
         train(planned, "0", epochs=1)
+
+
+def test_the_plan_of_another_dataset_is_refused(planned: Path) -> None:
+    plan = planned / "plans" / f"{NAME}.json"
+    before = plan.read_text()
+    content = json.loads(before)
+    plan.write_text(json.dumps(content | {"dataset": content["dataset"] | {"name": "DatasetOther"}}))
+    with pytest.raises(AutosegError, match=rf"{NAME}\.json is a plan of 'DatasetOther', not of '{NAME}'.*dataset\.name"):
+        train(planned, "0", epochs=1)
+    plan.write_text(before)
+
+
+def test_a_negative_seed_is_refused(planned: Path) -> None:
+    with pytest.raises(AutosegError, match=r"--seed -1: a seed is 0 or more"):
+        train(planned, "0", epochs=1, seed=-1)

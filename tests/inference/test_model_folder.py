@@ -133,6 +133,12 @@ def test_folds_must_belong_together(saved: Callable[..., Path], small_plan: Plan
         load_folds([])
 
 
+def test_folds_whose_plans_explain_themselves_otherwise_belong_together(saved: Callable[..., Path], small_plan: Plans) -> None:
+    plan = small_plan()
+    reworded = plan.model_copy(update={"configurations": {"small": plan.configuration("small").model_copy(update={"why": {"spacing": "A whim."}})}})
+    assert len(load_folds([saved("0", 0, plan), saved("1", 1, reworded)])) == 2
+
+
 def test_fingerprint_changes_with_the_weights_alone(small_plan: Plans, random_model: Models) -> None:
     model = random_model(small_plan(), 3)
     before = weights_fingerprint(model)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from autoseg.planning.blocks import Augmentation, LabelsBlock, NetworkPlan, Recipe, Training, Transform
+from autoseg.planning.blocks import Augmentation, DatasetBlock, LabelsBlock, NetworkPlan, Normalization, Recipe, Training, Transform
 
 STRONG = {"probability": 0.5, "range": (-0.5, 2.0)}
 UNET: dict[str, Any] = {
@@ -32,6 +32,35 @@ def test_labels_that_contradict_themselves(change: dict[str, Any]) -> None:
     LabelsBlock(**content)
     with pytest.raises(ValidationError):
         LabelsBlock(**content | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "../elsewhere"}, "name of one folder"),
+        ({"name": "a/b"}, "name of one folder"),
+        ({"name": ".."}, "name of one folder"),
+        ({"name": ""}, "name of one folder"),
+        ({"file_ending": "/../x.nii.gz"}, "such as .nii.gz"),
+        ({"file_ending": "nii.gz"}, "such as .nii.gz"),
+        ({"file_ending": ""}, "such as .nii.gz"),
+    ],
+)
+def test_names_that_lead_elsewhere(change: dict[str, Any], message: str) -> None:
+    labels = LabelsBlock(names=("background", "organ"), values=(0, 1))
+    content = {"name": "Dataset 1 (old)", "layout": "nnunet", "channel_names": ("CT",), "labels": labels, "num_cases": 1, "file_ending": ".nii.gz"}
+    DatasetBlock.model_validate(content)
+    with pytest.raises(ValidationError, match=message):
+        DatasetBlock.model_validate(content | change)
+
+
+@pytest.mark.parametrize("key", ["lower", "upper", "mean", "std"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_refused(key: str, value: float) -> None:
+    content: dict[str, Any] = {"channel": "CT", "scheme": "ct", "lower": -100.0, "upper": 200.0, "mean": 0.0, "std": 1.0}
+    Normalization.model_validate(content)
+    with pytest.raises(ValidationError, match=rf"{key}\n.*finite"):
+        Normalization.model_validate(content | {key: value})
 
 
 @pytest.mark.parametrize("name", ["scaling", "noise", "blur", "brightness", "contrast", "low_resolution", "gamma_inverted", "gamma"])
