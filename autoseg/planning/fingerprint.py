@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from autoseg.data.dataset import Dataset, Labels
 from autoseg.data.facts import CaseFacts
 from autoseg.errors import AutosegError
-from autoseg.files import read_json, write_json
+from autoseg.files import write_json
 from autoseg.planning.blocks import Count, DatasetBlock, LabelsBlock, Positive
 from autoseg.planning.faults import in_words
 
@@ -144,19 +144,14 @@ def write_fingerprint(content: Fingerprint, path: Path) -> None:
     write_json(path, content.model_dump(mode="json", exclude_none=True))
 
 
-def read_fingerprint(path: Path) -> Fingerprint:
-    """Read a fingerprint.
+def validate_fingerprint(content: Any, source: str) -> Fingerprint:
+    """Make a fingerprint of decoded JSON; `source` names it in errors.
 
     Raises
     ------
     AutosegError
-        the file is missing, is not JSON, or is not a fingerprint; the text names every fault
+        it is no fingerprint; the text names every fault
     """
-    return validate_fingerprint(read_json(path), str(path))
-
-
-def validate_fingerprint(content: Any, source: str) -> Fingerprint:
-    """Make a fingerprint of decoded JSON; `source` names it in errors."""
     try:
         return Fingerprint.model_validate(content)
     except ValidationError as error:

@@ -11,32 +11,9 @@ from collections.abc import Collection, Mapping
 from math import isfinite
 from typing import Any, TypeGuard
 
-from autoseg.errors import PlanError
 from autoseg.planning.faults import Fault, Place, advice, shown
 
 NOT_INHERITED = frozenset({"inherits", "previous_stage", "why"})
-
-
-def resolve(configurations: Mapping[str, Any]) -> dict[str, Any]:
-    """Make every configuration whole.
-
-    Parameters
-    ----------
-    configurations : name to configuration, as the file has them
-
-    Returns
-    -------
-    the same names in the same order; `inherits` stays, to say where the rest came from
-
-    Raises
-    ------
-    PlanError
-        a parent is unknown, or configurations inherit each other in a circle; all of them are named
-    """
-    faults, _ = inheritance_faults(configurations)
-    if faults:
-        raise PlanError("\n".join(map(str, faults)))
-    return {name: whole(configurations, name) for name in configurations}
 
 
 def inheritance_faults(configurations: Mapping[str, Any]) -> tuple[list[Fault], set[str]]:
@@ -58,7 +35,17 @@ def inheritance_faults(configurations: Mapping[str, Any]) -> tuple[list[Fault], 
 
 
 def whole(configurations: Mapping[str, Any], name: str) -> Any:
-    """One configuration made whole; its parents are known and go in no circle."""
+    """One configuration made whole.
+
+    Parameters
+    ----------
+    configurations : name to configuration, as the file has them
+    name : one that `inheritance_faults` does not count among the lost
+
+    Returns
+    -------
+    the configuration with all that it inherits; `inherits` stays, to say where that came from
+    """
     *children, root = _lineage(configurations, name)
     result = configurations[root]
     for child in reversed(children):
@@ -67,7 +54,7 @@ def whole(configurations: Mapping[str, Any], name: str) -> Any:
 
 
 def difference(child: Mapping[str, Any], parent: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file must say of a whole configuration so that `resolve` gives it again.
+    """What the file must say of a whole configuration so that `whole` gives it again.
 
     Parameters
     ----------

@@ -6,13 +6,11 @@
 - How to train is no part of those plans: it is what nnU-Net's trainer does by default, our recipe `default`, for as long.
 """
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from autoseg.errors import PlanError
-from autoseg.files import read_json
 from autoseg.planning.nnunet_json import INTENSITIES, OLDER_INTENSITIES, Part, faults, intensities
 from autoseg.planning.nnunet_network import FLAT_KEYS, read_network
 from autoseg.planning.plan import Configuration, DatasetBlock, Inference, Normalization, Plan, Resampling, Training
@@ -53,26 +51,20 @@ def is_nnunet_plan(content: Any) -> bool:
     return isinstance(content, dict) and "schema_version" not in content and {"configurations", "plans_name"} <= content.keys()
 
 
-def read_nnunet_plan(path: Path, dataset: DatasetBlock) -> Plan:
-    """Read a plan of nnU-Net's as one of ours.
+def convert_nnunet_plan(content: Any, dataset: DatasetBlock, source: str) -> Plan:
+    """Make a plan of ours of a decoded plan of nnU-Net's.
 
     Parameters
     ----------
-    path : `nnUNetPlans.json` or the like
+    content : of `nnUNetPlans.json` or the like
     dataset : the dataset that it is for; the file names neither channels nor labels
+    source : the file, for errors
 
     Raises
     ------
     PlanError
         a key is missing, unknown, contradicts another or says what our plan cannot express
-    AutosegError
-        the file is missing or not JSON
     """
-    return convert_nnunet_plan(read_json(path), dataset, str(path))
-
-
-def convert_nnunet_plan(content: Any, dataset: DatasetBlock, source: str) -> Plan:
-    """Make a plan of nnU-Net's decoded JSON; `source` names it in errors. Raises what `read_nnunet_plan` does."""
     if not is_nnunet_plan(content):
         raise PlanError(f"{source} is not a plan of nnU-Net's: it needs the keys 'plans_name' and 'configurations'.")
     whole = Part(content, source)

@@ -6,7 +6,8 @@ import pytest
 from autoseg.data.dataset import Case, Dataset, Labels
 from autoseg.data.facts import CaseFacts
 from autoseg.errors import AutosegError
-from autoseg.planning.fingerprint import fingerprint, read_fingerprint, write_fingerprint
+from autoseg.files import read_json
+from autoseg.planning.fingerprint import fingerprint, validate_fingerprint, write_fingerprint
 
 
 def make_case(name: str, seed: int, samples: int, class_voxels: tuple[int, ...] = (10, 5, 1), crop: int = 8) -> CaseFacts:
@@ -67,11 +68,10 @@ def test_missing_facts_are_named() -> None:
 def test_round_trip(tmp_path: Path) -> None:
     found = fingerprint(make_dataset("a", "b", "c"), CASES)
     write_fingerprint(found, tmp_path / "f.json")
-    assert read_fingerprint(tmp_path / "f.json") == found
+    assert validate_fingerprint(read_json(tmp_path / "f.json"), "f.json") == found
 
 
-def test_a_file_that_is_no_fingerprint_is_named(tmp_path: Path) -> None:
-    (tmp_path / "f.json").write_text('{"spacings": 3, "colour": 1}')
+def test_a_file_that_is_no_fingerprint_is_named() -> None:
     with pytest.raises(AutosegError, match=r"f\.json is not a fingerprint.*\n(.*\n)*.*spacings") as caught:
-        read_fingerprint(tmp_path / "f.json")
+        validate_fingerprint({"spacings": 3, "colour": 1}, "f.json")
     assert "colour" in str(caught.value)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autoseg.errors import AutosegError, PlanError
-from autoseg.planning.nnunet import NEVER_SEPARATE, convert_nnunet_plan, is_nnunet_plan, read_nnunet_plan
+from autoseg.planning.nnunet import NEVER_SEPARATE, convert_nnunet_plan, is_nnunet_plan
 from autoseg.planning.plan import Plan, file_content, read_plan, write_plan
 from autoseg.planning.planner import make_plan
 from tests.planning.conftest import make_facts
@@ -41,8 +41,7 @@ def test_the_plan_read_is_the_plan_that_we_make(vector: Vector, modern: bool, tm
 def test_a_published_plan_is_the_plan_that_we_make(name: str, tmp_path: Path) -> None:
     content = genuine(name)
     facts = inputs(tmp_path, content["dataset"], content["fingerprint"])
-    (tmp_path / "nnUNetPlans.json").write_text(json.dumps(content["plan"]))
-    read = read_nnunet_plan(tmp_path / "nnUNetPlans.json", facts[1])
+    read = convert_nnunet_plan(content["plan"], facts[1], "nnUNetPlans.json")
     assert decisions(read) == decisions(make_plan(*facts))
     full = read.configurations[FULL]
     assert full.why["spacing"] == "Read from nnU-Net's plan nnUNetPlans."
@@ -189,11 +188,6 @@ def test_other_files_are_told_apart() -> None:
         assert not is_nnunet_plan(other)
         with pytest.raises(PlanError, match=r"p\.json is not a plan of nnU-Net's"):
             convert_nnunet_plan(other, block, "p.json")
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AutosegError, match=r"nowhere\.json does not exist"):
-        read_nnunet_plan(tmp_path / "nowhere.json", make_facts([(9, 9, 9)], [(1, 1, 1)])[1])
 
 
 def _places(content: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
