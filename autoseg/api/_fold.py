@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from autoseg.api._job import Job, Key, stopping
 from autoseg.api._validate import validate
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, remove_folder, sweep, write_json
 from autoseg.inference.execution import enough_memory
@@ -61,8 +61,14 @@ class TrainingData:
     weights: Mapping[str, str] = field(default_factory=dict)
 
 
-def train_fold(job: Job, key: Key, ready: TrainingData, *, restart: bool = False) -> Trained:
+def train_fold(job: Job, key: Key, ready: TrainingData, *, restart: bool = False, pretrained: Path | None = None) -> Trained:
     """Train a fold, or what is missing of it, and validate it.
+
+    Parameters
+    ----------
+    job, key, ready : what, which fold, from what
+    restart : delete the run that lies there first
+    pretrained : folder of the model that a new run starts from
 
     Raises
     ------
@@ -81,7 +87,8 @@ def train_fold(job: Job, key: Key, ready: TrainingData, *, restart: bool = False
         _require_same_cases(folder, training, validation)
         _notice_state(job, folder, len(training), len(validation))
         _notice_previous(job, folder, ready)
-        outcome = _train(job, key, ready, training, validation)
+        _notice_seen(job, folder, pretrained, validation)
+        outcome = _train(job, key, ready, training, validation, pretrained)
         evaluation = _validate(job, key, ready) if validation else None
     return Trained(folder, str(key), outcome.steps, outcome.seconds, outcome.run.recipe, evaluation)
 
@@ -183,7 +190,21 @@ def _notice_previous(job: Job, folder: Path, ready: TrainingData) -> None:
         )
 
 
-def _train(job: Job, key: Key, ready: TrainingData, training: list[str], validation: list[str]) -> Outcome:
+def _notice_seen(job: Job, folder: Path, pretrained: Path | None, validation: list[str]) -> None:
+    """Say when a new run starts from weights that were, by their names, trained on cases that it validates on."""
+    if pretrained is None or read_run(folder) is not None or not (pretrained / CASES).is_file():
+        return
+    content = read_json(pretrained / CASES)
+    learnt = content.get("training") if isinstance(content, dict) else None
+    seen = sorted(set(validation).intersection(learnt if isinstance(learnt, list) else []))
+    if seen:
+        job.notify(
+            f"{pretrained} was trained on cases with the names of {len(seen)} of the {len(validation)} to validate on ({listing(seen)}): if they"
+            " are the same patients, the validation will flatter."
+        )
+
+
+def _train(job: Job, key: Key, ready: TrainingData, training: list[str], validation: list[str], pretrained: Path | None) -> Outcome:
     folder, run = job.folder(key), read_run(job.folder(key))
     seed = run.seed if run else job.seed
 
@@ -195,7 +216,7 @@ def _train(job: Job, key: Key, ready: TrainingData, training: list[str], validat
             job.plan, job.name, str(key), folder,
             training=lambda recipe, seed: patches(training, recipe.augmentation, seed),
             validation=patches(validation, None, seed + VALIDATION_SEED) if validation else None,
-            device=job.device, target=job.target, seed=seed, draw=draw_progress, notify=job.notify,
+            device=job.device, target=job.target, seed=seed, pretrained=pretrained, draw=draw_progress, notify=job.notify,
         )  # fmt: skip
         return trainer.train(progress=job.progress, should_stop=job.should_stop)
 

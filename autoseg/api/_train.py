@@ -11,6 +11,7 @@ from autoseg.data.folds import Folds
 from autoseg.errors import AutosegError
 from autoseg.files import require_writable
 from autoseg.progress import Progress, silent
+from autoseg.training.pretrained import load_start, source_of
 from autoseg.workspace import Workspace
 
 
@@ -24,6 +25,7 @@ def train(
     budget: str | None = None,
     device: str = "auto",
     seed: int | None = None,
+    pretrained: Path | str | None = None,
     restart: bool = False,
     progress: Progress = silent,
     notify: Callable[[str], None] = lambda text: None,
@@ -41,6 +43,8 @@ def train(
     budget : wall-clock time such as "20m" or "2h" instead; the final validation comes on top
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
     seed : instead of the plan's
+    pretrained : folder fold_<k> of a trained model whose weights a new run starts from; a run that is taken up keeps its own start. A cascade's
+        previous stage does not start from it
     restart : delete what an earlier run of this fold left; without it an unfinished run is taken up. A cascade's previous stage is kept
     progress : told how far training and validation are
     notify : told decisions in words (recipe, precision, what was taken up)
@@ -55,17 +59,21 @@ def train(
     Interrupted
         `should_stop` answered yes
     AutosegError
-        the plan, the fold or the device does not exist, the data cannot be read, the plan changed since the run began, or the previous
-        stage of a cascade was trained on cases that it should not have seen
+        the plan, the fold or the device does not exist, the data cannot be read, the plan changed since the run began, the run began from
+        other weights or those to start from do not fit, or the previous stage of a cascade was trained on cases that it should not have seen
     """
     place = Workspace.find(workspace)
     name = place.resolve(dataset) if dataset else place.current()
     job = make_job(place, name, configuration, Length(epochs, budget), device, seed, progress, notify, should_stop)
     keys: list[Key] = [_fold_key(str(fold), job.folds)] if str(fold) != "cv" else list(range(len(job.folds.validation)))
+    start = Path(pretrained) if pretrained is not None else None
+    sources = {source_of(job.folder(key), start, anew=restart) for key in keys}
+    for source in filter(None, sources):
+        load_start(source, job.plan, configuration)  # before minutes of work; nothing is deleted for a model that does not fit
     require_writable(job.model)
     require_writable(job.preprocessed(configuration))
     ready = make_ready(job)
-    return [train_fold(job, key, ready, restart=restart) for key in keys]
+    return [train_fold(job, key, ready, restart=restart, pretrained=start) for key in keys]
 
 
 def _fold_key(fold: str, folds: Folds) -> Key:

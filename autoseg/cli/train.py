@@ -1,5 +1,6 @@
 """`autoseg train`: one fold, all folds in turn, or every case."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,9 @@ def train(
     budget: Annotated[str | None, typer.Option(help="Time to train, such as 20m or 2h; the final validation comes on top.")] = None,
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed instead of the plan's.")] = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Folder fold_<k> of a trained model whose weights a new run starts from, in place of random ones.")
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Delete what an earlier run of this fold left and start anew; a cascade keeps its previous stage.")
     ] = False,
@@ -31,11 +35,11 @@ def train(
 
     place = Workspace.find(workspace)
     name = place.resolve(dataset) if dataset else place.current()
-    headline("train", dataset=name, configuration=configuration, fold=fold, device=pick_device(device))
+    headline("train", dataset=name, configuration=configuration, fold=fold, device=pick_device(device), pretrained=pretrained)
     with stoppable() as should_stop, showing_progress() as progress:
         trained = api.train(
-            configuration, fold, dataset=name, workspace=workspace, epochs=epochs, budget=budget, device=device, seed=seed, restart=restart,
-            progress=progress, notify=note, should_stop=should_stop,
+            configuration, fold, dataset=name, workspace=workspace, epochs=epochs, budget=budget, device=device, seed=seed,
+            pretrained=pretrained, restart=restart, progress=progress, notify=note, should_stop=should_stop,
         )  # fmt: skip
     for one in trained:
         typer.echo(f"Fold {one.fold}: {one.steps:,} steps in {duration(one.seconds)} with recipe '{one.recipe}'.")

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from autoseg.errors import AutosegError
 from autoseg.files import atomic
 
+HEADS = "decoder.seg_layers."  # the layers that give the classes' logits, one a decoder stage
+
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers under the first of their names; the tensors themselves, not copies."""
@@ -34,6 +36,20 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}")
     for name, tensor in own.items():
         tensor.copy_(weights[name])
+
+
+def load_all_but_other_heads(network: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """Copy weights into a network that may have another number of classes: heads of another shape stay as they are; the names of their tensors.
+
+    Raises
+    ------
+    ValueError
+        anything else does not fit; nothing was copied then
+    """
+    own = weights_of(network)
+    left = [name for name, tensor in own.items() if name.startswith(HEADS) and name in weights and weights[name].shape != tensor.shape]
+    load_weights(network, {**weights, **{name: own[name] for name in left}})
+    return left
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:

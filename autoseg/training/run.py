@@ -27,6 +27,7 @@ class Run:
     seed : of weights, batches and augmentation
     precision, channels_last : how the network runs
     epoch_steps : steps between two rows of the log: the plan's, fewer in a short budget
+    pretrained, pretrained_weights : folder of the model that it started from, as it was given, and the fingerprint of its weights; None: random ones
     """
 
     recipe: str
@@ -36,6 +37,8 @@ class Run:
     precision: str
     channels_last: bool
     epoch_steps: int
+    pretrained: str | None = None
+    pretrained_weights: str | None = None
 
     @property
     def target(self) -> Target:

@@ -4,6 +4,7 @@
 - Everything random follows from the plan's seed and the step's number, so a run that was killed ends with the weights of one that was not.
 - Which recipe, precision and memory format were chosen is written down before the first step and kept when the run is resumed.
 - With averaged weights, it is the average that is validated and saved.
+- A run that starts from another model has a checkpoint before its first step, and does not need the model from then on.
 """
 
 import math
@@ -20,6 +21,7 @@ from autoseg.errors import AutosegError, Interrupted
 from autoseg.files import sweep
 from autoseg.inference import model_folder
 from autoseg.inference.execution import Execution, candidates, choose, inference
+from autoseg.inference.model_folder import Model, weights_fingerprint
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.planning.plan import Plan, Recipe
@@ -29,6 +31,7 @@ from autoseg.training.batches import Batch, PatchSource, stream
 from autoseg.training.checkpoint import Counters
 from autoseg.training.losses import confusion, deep_loss
 from autoseg.training.optimize import Stepper
+from autoseg.training.pretrained import load_start, source_of, take_over
 from autoseg.training.run import Run, read_run, recipe_for, write_run
 from autoseg.training.run_log import RunLog
 from autoseg.training.schedule import Target, learning_rate
@@ -61,6 +64,7 @@ class Trainer:
     device : as `pick_device` gives it
     target : where to end; None: where the run that lies here ends, or else after the plan's epochs
     seed : of weights, batches and augmentation; a run that is taken up keeps its own
+    pretrained : folder of a trained model to start from; a run that is taken up goes on from its checkpoint
     draw, notify : makes the picture from the log; is told decisions in words
     """
 
@@ -76,6 +80,7 @@ class Trainer:
         device: str,
         target: Target | None,
         seed: int,
+        pretrained: Path | None = None,
         draw: Callable[[Path, Path], None] | None = None,
         notify: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -83,14 +88,17 @@ class Trainer:
         self._folder, self._validation, self._device, self._draw, self._notify = folder, validation, device, draw, notify
         self._plan, self._configuration = plan, plan.configuration(configuration_name)
         self._rules = self._configuration.training
-        earlier = read_run(folder)
+        earlier, source = read_run(folder), source_of(folder, pretrained)
+        start = load_start(source, plan, configuration_name) if source else None
         seed = earlier.seed if earlier else seed
 
         torch.manual_seed(seed)
         self._channels = plan.input_channels(configuration_name)
         self._network = build(self._configuration, in_channels=self._channels, num_classes=len(plan.dataset.labels.values))
         set_deep_supervision(self._network, self._rules.deep_supervision)
-        self._run = self._decide(target, seed, earlier)
+        for line in take_over(start, self._network, plan, configuration_name) if start else ():
+            notify(line)
+        self._run = self._decide(target, seed, earlier, start)
         model_folder.start_model_folder(folder, plan, configuration_name, fold, self._run.recipe)
         self._recipe = self._rules.recipes[self._run.recipe]  # type: ignore[index]
         self._execution = Execution(device, self._run.precision, self._run.channels_last)
@@ -103,6 +111,8 @@ class Trainer:
         self._earlier = self._counters.elapsed
         self._class_dice = ""  # of the last epoch, as progress shows it
         self._saved_at, self._save_cost = time.monotonic(), 0.0
+        if start:
+            self._save()
 
     def train(self, *, progress: Progress = silent, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
         """Step until the target is reached, then leave weights that the predictor can use.
@@ -138,7 +148,7 @@ class Trainer:
         model_folder.save_weights(self._folder, self._stepper.weights())
         return Outcome(counters.step, counters.elapsed, self._run)
 
-    def _decide(self, target: Target | None, seed: int, earlier: Run | None) -> Run:
+    def _decide(self, target: Target | None, seed: int, earlier: Run | None, start: Model | None) -> Run:
         """What an earlier sitting decided, or new decisions, made by timing a few steps."""
         if earlier:
             if target is None or target == earlier.target:
@@ -160,6 +170,8 @@ class Trainer:
             if target.steps is None:  # a short budget's log should have rows enough to draw
                 epoch = min(epoch, max(SHORTEST_EPOCH, steps // ROWS))
             run = Run(recipe, target.steps, target.seconds, seed, execution.precision, execution.channels_last, epoch)
+            if start:
+                run = replace(run, pretrained=str(start.folder), pretrained_weights=weights_fingerprint(start))
         write_run(run, self._folder)
         return run
 

@@ -77,6 +77,40 @@ def test_what_changes_a_run_though_no_configuration_did_is_refused(planned: Path
     assert train(planned, "all", epochs=2)[1].steps == 2
 
 
+def test_a_run_starts_from_another_model_of_ours(planned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is deleted for a model that will not do; a fold is told that its cases were learnt from."""
+    monkeypatch.chdir(planned)
+    _, source = train(planned, "all", epochs=2, restart=True)
+    given = source.folder.relative_to(planned)
+    notes, trained = train(planned, "2", epochs=1, restart=True, pretrained=str(given))
+    (said,) = [note for note in notes if note.startswith("Starts from the weights of")]
+    assert re.fullmatch(rf"Starts from the weights of {given} \(all \d+ tensors\)\.", said)
+    assert any(re.search(r"names of 1 of the 1 to validate on \(.*the validation will flatter", note) for note in notes)
+    assert json.loads((trained.folder / "run.json").read_text())["pretrained"] == str(given)
+    again, _ = train(planned, "2", pretrained=given)
+    assert not any("Starts" in note or "flatter" in note for note in again)
+    for wrong, message in ((trained.folder, "is the folder that is trained into"), (planned / "plans", "holds no trained model")):
+        with pytest.raises(AutosegError, match=message):
+            train(planned, "2", restart=True, pretrained=wrong)
+        assert (trained.folder / "weights.safetensors").is_file()
+    with pytest.raises(AutosegError, match=r"began from random weights, not from those of .*fold_2.*--restart"):
+        train(planned, "all", pretrained=trained.folder)
+
+
+def test_a_model_that_does_not_fit_is_refused_before_cases_are_made_ready(planned: Path) -> None:
+    _, source = train(planned, "all", epochs=1)
+    plan = planned / "plans" / f"{NAME}.json"
+    before = plan.read_text()
+    content = json.loads(before)
+    content["configurations"]["3d_fullres"]["network"]["features_per_stage"] = [8, 8]
+    plan.write_text(json.dumps(content))
+    stages: list[str] = []
+    with pytest.raises(AutosegError, match="features_per_stage at stage 1: 4 there, 8 here"):
+        train(planned, "1", pretrained=source.folder, progress=lambda stage, *_: stages.append(stage))
+    plan.write_text(before)
+    assert not stages and not (source.folder.parent / "fold_1").exists()
+
+
 def test_a_folder_that_another_training_writes_is_refused(planned: Path) -> None:
     folder = planned / "models" / NAME / "3d_fullres"
     folder.mkdir(parents=True, exist_ok=True)

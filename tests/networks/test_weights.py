@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from autoseg.networks import build
-from autoseg.networks.weights import load_weights, weights_of
+from autoseg.networks.weights import HEADS, load_all_but_other_heads, load_weights, weights_of
 from autoseg.planning.plan import Plan
 
 
@@ -40,6 +40,39 @@ def test_loading_copies_values(pair: tuple[nn.Module, nn.Module]) -> None:
     for tensor in weights.values():
         tensor.zero_()
     assert torch.equal(network(x)[0], other(x)[0])
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_only_heads_for_another_number_of_classes_stay_as_they_are(
+    classes: int, small_plan: Callable[..., Plan], pair: tuple[nn.Module, nn.Module]
+) -> None:
+    other, network = pair[0], build(small_plan().configuration("small"), in_channels=2, num_classes=classes)
+    before = {name: tensor.detach().clone() for name, tensor in weights_of(network).items()}
+    heads = [name for name in before if name.startswith(HEADS)]
+    assert len(heads) == 2 * len(small_plan().configuration("small").network.convs_per_stage_decoder)
+    assert load_all_but_other_heads(network, weights_of(other)) == (heads if classes == 5 else [])
+    for name, tensor in weights_of(network).items():
+        assert torch.equal(tensor, before[name] if classes == 5 and name in heads else weights_of(other)[name]), name
+
+
+@pytest.mark.parametrize("name", ["encoder.stages.0.0.convs.0.conv.weight", "decoder.seg_layers.0.weight"])
+@pytest.mark.parametrize("missing", [False, True])
+def test_heads_are_no_excuse_for_what_else_differs(
+    name: str, missing: bool, pair: tuple[nn.Module, nn.Module], small_plan: Callable[..., Plan]
+) -> None:
+    other, network = pair[0], build(small_plan().configuration("small"), in_channels=2, num_classes=5)
+    weights = dict(weights_of(other))
+    assert name in weights
+    if missing:
+        del weights[name]
+    elif not name.startswith(HEADS):
+        weights[name] = weights[name][:1]
+    else:
+        weights["extra"] = torch.zeros(1)
+    before = {name: tensor.detach().clone() for name, tensor in weights_of(network).items()}
+    with pytest.raises(ValueError, match="1 names differ" if missing or name.startswith(HEADS) else "instead of"):
+        load_all_but_other_heads(network, weights)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights_of(network).items())
 
 
 @pytest.mark.parametrize(

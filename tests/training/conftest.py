@@ -161,13 +161,13 @@ class Setting:
         (folder / "run.json").write_text(json.dumps(run | decisions))
         return folder
 
-    def trainer(self, plan: Plan, folder: Path, target: Target | None = None, *, seed: int = 5, validate: bool = True, draw: Any = None) -> Trainer:
+    def trainer(self, plan: Plan, folder: Path, target: Target | None = None, *, seed: int = 5, validate: bool = True, **options: Any) -> Trainer:
         configuration = plan.configuration("tiny")
         return Trainer(
             plan, "tiny", "0", folder,
             training=lambda recipe, seed: PatchSource(self.store, self.names[:3], configuration, recipe.augmentation, seed),
             validation=PatchSource(self.store, self.names[3:], configuration, None, 99) if validate else None,
-            device="cpu", target=target, seed=seed, draw=draw, notify=self.notes.append,
+            device="cpu", target=target, seed=seed, notify=self.notes.append, **options,
         )  # fmt: skip
 
     def train(self, plan: Plan, folder: Path, target: Target | None = None, *, stop_after: int | None = None, **options: Any) -> Outcome:
