@@ -59,7 +59,7 @@ class Plan(Block):
     transpose_forward: tuple[Literal[0, 1, 2], Literal[0, 1, 2], Literal[0, 1, 2]] = Field(
         description="the file's axes (0, 1, 2 = Z, Y, X) in the order that networks see them: the coarsest first"
     )
-    configurations: dict[Name, Configuration] = Field(description="name to configuration; 3d_fullres and 2d, or names of your own")
+    configurations: dict[Name, Configuration] = Field(description="name to configuration: those that were planned, and names of your own")
     why: dict[str, str] = Field(default_factory=dict, description="decision to reason")
 
     @field_validator("transpose_forward")

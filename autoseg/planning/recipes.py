@@ -93,7 +93,7 @@ def cascade_augmentation_reason() -> str:
     """The line that explains how the previous stage's segmentation is spoilt."""
     shapes, removal = PREVIOUS_MORPHOLOGY, PREVIOUS_REMOVAL
     return (
-        "As that of 3d_fullres; the segmentation of 3d_lowres is also spoilt, so that this network learns to mend it instead of copying it:"
+        "As without a previous stage, whose segmentation is also spoilt, so that this network learns to mend it instead of copying it:"
         f" with chance {shapes.probability:g} classes grow, shrink or are smoothed by {shapes.range[0]:g} to {shapes.range[1]:g} voxels,"
         f" with chance {removal.probability:g} components of up to {removal.range[1]:.0%} of the patch are removed."
     )
