@@ -344,6 +344,15 @@ def test_the_previous_stage_gets_the_same_length(bench: Bench, length: Length, s
     assert (read_json(run)["steps"], read_json(run)["seconds"]) == target
 
 
+def test_the_previous_stage_does_not_start_from_the_model_that_the_cascade_starts_from(bench: Bench) -> None:
+    model = Path(shutil.copytree(bench.folder(CASCADE, 0), bench.place / "model"))
+    shutil.rmtree(bench.folder(LOW, 2))
+    bench.train(CASCADE, "1", epochs=1, pretrained=model)
+    assert bench.said(f"Starts from the weights of {model} (all ")
+    assert read_json(bench.folder(LOW, 2) / "run.json")["pretrained"] is None
+    assert read_json(bench.folder(CASCADE, 1) / "run.json")["pretrained"] == str(model)
+
+
 def test_a_fold_of_the_previous_stage_that_another_training_writes_is_refused(bench: Bench) -> None:
     shutil.rmtree(bench.folder(LOW, 1))
     taken = FileLock(bench.folder(LOW, 1).with_name(".fold_1.lock"))

@@ -182,9 +182,7 @@ def test_another_network_is_refused_in_words_before_anything_is_written(
     change: Callable[..., object], message: str, plan: Plan, setting: Any, tmp_path: Path
 ) -> None:
     model = write_model(tmp_path / "model", changed(changed(plan, elsewhere), change))
-    with pytest.raises(
-        AutosegError, match=rf"tiny of Phantoms cannot start from {model} \(tiny of Elsewhere\), whose network is another: {message}"
-    ):
+    with pytest.raises(AutosegError, match=rf"tiny of Phantoms cannot start from {model} \(tiny of Elsewhere\), whose network is another: {message}"):
         setting.train(plan, tmp_path / "run", Target(steps=1), pretrained=model)
     assert not (tmp_path / "run").exists()
 
