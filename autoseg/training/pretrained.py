@@ -15,7 +15,7 @@ from autoseg.errors import AutosegError, listing
 from autoseg.inference.model_folder import PLAN, Model, is_trained, load_model, stored_fingerprint
 from autoseg.networks.weights import load_all_but_other_heads, weights_of
 from autoseg.planning.plan import NetworkPlan, Normalization, Plan
-from autoseg.planning.wording import extents
+from autoseg.planning.reasons.wording import extents
 from autoseg.training import checkpoint
 from autoseg.training.run import Run, read_run
 
@@ -146,7 +146,7 @@ def _advice(model: Model, plan: Plan, name: str) -> str:
     if theirs.name == ours.name and model.configuration_name != name:
         return f"Start from a model that was trained as {name}."
     other = theirs.name if theirs.name != ours.name else str(model.folder / PLAN)
-    return f"Give {ours.name} the plan that it was trained with, and train {model.configuration_name}: autoseg plan {ours.name} --from {other}"
+    return f"Give {ours.name} the model's plan, and train {model.configuration_name}: autoseg plan {ours.name} --from {other}"
 
 
 def _previous_classes(plan: Plan, name: str) -> int:

@@ -160,7 +160,7 @@ def four_stages(_: dict[str, Any], configuration: dict[str, Any]) -> None:
     configuration["patch_size"] = [16, 16, 16]
 
 
-ADVICE = r"Give Phantoms the plan that it was trained with, and train tiny: autoseg plan Phantoms --from Elsewhere"
+ADVICE = r"Give Phantoms the model's plan, and train tiny: autoseg plan Phantoms --from Elsewhere"
 
 
 @pytest.mark.parametrize(
