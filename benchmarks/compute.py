@@ -15,7 +15,7 @@ from autoseg.inference.execution import Execution, pick_device
 from autoseg.inference.throughput import measure_throughput
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
-from autoseg.planning.compute import step_seconds, training_flops
+from autoseg.planning.hardware.compute import step_seconds, training_flops
 from autoseg.planning.plan import Plan
 from autoseg.training.losses import deep_loss
 from autoseg.training.optimize import Stepper

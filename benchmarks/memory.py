@@ -16,7 +16,7 @@ from live_memory import measured_peak, rehearsed_peak
 from autoseg.inference.execution import Execution
 from autoseg.inference.throughput import cuda_memory
 from autoseg.planning.fingerprint import Fingerprint, IntensityStatistics
-from autoseg.planning.memory import GB, MemoryEstimate, training_memory
+from autoseg.planning.hardware.memory import GB, MemoryEstimate, training_memory
 from autoseg.planning.plan import Configuration, DatasetBlock, LabelsBlock, Plan
 from autoseg.planning.planner import make_plan
 

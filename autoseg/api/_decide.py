@@ -8,9 +8,9 @@ from autoseg.errors import AutosegError
 from autoseg.files import read_json
 from autoseg.imaging.image import Spacing3
 from autoseg.planning.fingerprint import Fingerprint
-from autoseg.planning.hardware import largest_target
+from autoseg.planning.hardware.target import largest_target
 from autoseg.planning.move import move_plan
-from autoseg.planning.nnunet import convert_nnunet_plan, is_nnunet_plan
+from autoseg.planning.nnunet.plan import convert_nnunet_plan, is_nnunet_plan
 from autoseg.planning.plan import DatasetBlock, Plan, read_plan, validate_plan, write_plan
 from autoseg.planning.planner import make_plan
 from autoseg.planning.presets import find_preset

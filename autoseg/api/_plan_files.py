@@ -8,10 +8,10 @@ from autoseg.data.description import read_dataset_json
 from autoseg.errors import AutosegError
 from autoseg.files import read_json
 from autoseg.imaging.image import Spacing3
-from autoseg.planning import checks
-from autoseg.planning.compute import ConfigurationCost, describe_cost
-from autoseg.planning.nnunet import is_nnunet_plan
+from autoseg.planning.hardware.compute import ConfigurationCost, describe_cost
+from autoseg.planning.nnunet.plan import is_nnunet_plan
 from autoseg.planning.plan import Plan
+from autoseg.planning.schema import checks
 from autoseg.planning.without_images import dataset_block, plan_inputs
 from autoseg.workspace import Workspace
 

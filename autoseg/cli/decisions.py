@@ -7,7 +7,7 @@ from autoseg.cli.console import show_table
 from autoseg.progress import duration
 
 if TYPE_CHECKING:
-    from autoseg.planning.compute import ConfigurationCost
+    from autoseg.planning.hardware.compute import ConfigurationCost
     from autoseg.planning.plan import Plan
 
 MAIN = ("inherits", "previous_stage", "moved", "spacing", "patch_size", "batch_size", "network")

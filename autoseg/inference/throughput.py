@@ -15,7 +15,7 @@ from torch import nn
 from autoseg.errors import AutosegError
 from autoseg.inference.execution import Execution, candidates
 from autoseg.networks.norm import InstanceNorm2d, InstanceNorm3d
-from autoseg.planning.compute import Rates, Throughput
+from autoseg.planning.hardware.compute import Rates, Throughput
 
 WIDTHS = (16, 32, 64, 128, 256)
 BATCH = 2

@@ -19,8 +19,8 @@ from autoseg.data.dataset import Dataset, Labels
 from autoseg.data.facts import CaseFacts
 from autoseg.errors import AutosegError
 from autoseg.files import write_json
-from autoseg.planning.blocks import Count, DatasetBlock, LabelsBlock, Positive
-from autoseg.planning.faults import in_words
+from autoseg.planning.schema.blocks import Count, DatasetBlock, LabelsBlock, Positive
+from autoseg.planning.schema.faults import in_words
 
 Shape = tuple[Count, Count, Count]
 Voxels = Annotated[int, Field(ge=0)]

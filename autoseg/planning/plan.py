@@ -4,7 +4,7 @@
 - Strict: an unknown key or a bad value is an error that names the key, the value and the nearest choice; all faults are named at once.
 - A configuration that inherits another holds in the file only what differs; it is made whole on reading, and written as it was read.
 - Axis order Z, Y, X, after `transpose_forward` has been applied; 2D configurations keep their lists at two numbers (Y, X).
-- Its blocks are described in `configuration.py` and `blocks.py`, and offered here too.
+- Its blocks are described in `schema/`, and offered here too.
 """
 
 import json
@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_v
 from autoseg.data.dataset import Labels
 from autoseg.errors import PlanError
 from autoseg.files import read_json, write_text
-from autoseg.planning.blocks import (
+from autoseg.planning.schema.blocks import (
     Augmentation,
     Block,
     DatasetBlock,
@@ -33,9 +33,9 @@ from autoseg.planning.blocks import (
     Training,
     Transform,
 )
-from autoseg.planning.configuration import Configuration
-from autoseg.planning.faults import Fault, advice, in_words, raise_if_any, shown
-from autoseg.planning.inherit import difference, inheritance_faults, whole, wrote
+from autoseg.planning.schema.configuration import Configuration
+from autoseg.planning.schema.faults import Fault, advice, in_words, raise_if_any, shown
+from autoseg.planning.schema.inherit import difference, inheritance_faults, whole, wrote
 
 __all__ = [
     "Augmentation", "Configuration", "DatasetBlock", "Inference", "LabelsBlock", "NetworkPlan", "Normalization", "Plan", "Range", "Recipe",

@@ -14,16 +14,16 @@ import numpy as np
 
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Spacing3
-from autoseg.planning import why
-from autoseg.planning import why_configurations as which
 from autoseg.planning.fingerprint import Fingerprint
-from autoseg.planning.lowres import LowResolution, lower_resolution
-from autoseg.planning.normalization import choose_normalization
-from autoseg.planning.patch import Budget, Fit, fit_patch
 from autoseg.planning.plan import Configuration, DatasetBlock, Inference, LabelsBlock, NetworkPlan, Normalization, Plan, Resampling, Training
 from autoseg.planning.presets import find_preset
-from autoseg.planning.recipes import augmentation_reason, cascade_augmentation_reason, cascade_recipes, recipes
-from autoseg.planning.spacing import Grid, target_grid
+from autoseg.planning.reasons import configurations as which
+from autoseg.planning.reasons import decisions as why
+from autoseg.planning.rules.lowres import LowResolution, lower_resolution
+from autoseg.planning.rules.normalization import choose_normalization
+from autoseg.planning.rules.patch import Budget, Fit, fit_patch
+from autoseg.planning.rules.recipes import augmentation_reason, cascade_augmentation_reason, cascade_recipes, recipes
+from autoseg.planning.rules.spacing import Grid, target_grid
 
 SLICES, FULL, LOW, CASCADE = "2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"
 FEWEST_STAGES = 2

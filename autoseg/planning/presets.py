@@ -1,6 +1,6 @@
 """Presets: what kind of network, and how much a training step may cost.
 
-- A reference is a number of convolution outputs (see cost.py), given for 3D and for 2D at a memory of `reference_gb` and at a batch of
+- A reference is a number of convolution outputs (see rules/cost.py), given for 3D and for 2D at a memory of `reference_gb` and at a batch of
   `reference_batch`; another memory target scales it linearly.
 - `default`, `resenc_m`, `resenc_l`, `resenc_xl` are sized for graphics cards of 8, 8, 24 and 40 GB.
 - `cpu` is sized by time: one training step near one second on two cores without bfloat16 instructions (half of that with them).
@@ -18,7 +18,7 @@
 from dataclasses import dataclass
 
 from autoseg.errors import AutosegError
-from autoseg.planning.cost import Family
+from autoseg.planning.rules.cost import Family
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from autoseg.data.description import DatasetDescription, read_dataset_json
 from autoseg.errors import AutosegError
 from autoseg.files import read_json
 from autoseg.planning.fingerprint import Fingerprint, describe_labels, validate_fingerprint
-from autoseg.planning.nnunet_fingerprint import convert_nnunet_fingerprint, is_nnunet_fingerprint
+from autoseg.planning.nnunet.fingerprint import convert_nnunet_fingerprint, is_nnunet_fingerprint
 from autoseg.planning.plan import DatasetBlock
 
 

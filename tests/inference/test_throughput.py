@@ -6,7 +6,7 @@ import torch
 from autoseg.errors import AutosegError
 from autoseg.inference.execution import candidates
 from autoseg.inference.throughput import WIDTHS, cuda_memory, measure_throughput
-from autoseg.planning.compute import Throughput
+from autoseg.planning.hardware.compute import Throughput
 
 
 def test_measures_every_rate_the_way_training_runs() -> None:

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoseg.errors import AutosegError
-from autoseg.planning.cost import estimate
-from autoseg.planning.patch import Budget, fit_patch
 from autoseg.planning.plan import Plan
 from autoseg.planning.planner import make_plan
 from autoseg.planning.presets import PRESETS, find_preset
+from autoseg.planning.rules.cost import estimate
+from autoseg.planning.rules.patch import Budget, fit_patch
 from tests.planning.conftest import make_facts
 
 # The planned network for brains of 1 mm trained 529 steps in 15 minutes on two cores; 400 steps in 20 minutes may each cost 1.76 times that.

@@ -1,0 +1,1 @@
+"""What training takes of a machine: memory and time, predicted from the plan alone."""

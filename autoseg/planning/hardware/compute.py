@@ -1,0 +1,216 @@
+"""How long training takes, before any network exists: arithmetic of every layer, divided by what the machine was measured to do.
+
+- Only convolutions multiply much; their time is their arithmetic at the rate measured for their width (the geometric mean of channels in and out).
+- What moves more than it multiplies is counted in values: norms with their activations, concatenations and the like, the loss, and thin layers
+  (heads, transposed convolutions, a first convolution of few channels) where that takes longer than their arithmetic.
+- The way back costs twice the way forward, but nobody asks for the gradient of the image.
+- Reading and augmenting patches is not counted: on a graphics card it happens beside the step, on a CPU it takes a few hundredths of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import log, prod, sqrt
+from typing import Any
+
+from autoseg.errors import AutosegError
+from autoseg.planning.hardware.layers import IMAGE, Operation, operations
+from autoseg.planning.hardware.memory import largest_memory
+from autoseg.planning.plan import Configuration, Plan
+from autoseg.planning.rules.cost import estimate
+from autoseg.planning.rules.topology import stage_voxels
+
+LISTS = ("widths", "convolution")  # of `Rates`, which JSON knows as lists
+THIN = 8  # channels in or out below which a convolution moves more than it multiplies
+
+
+@dataclass(frozen=True)
+class LayerFlops:
+    """Arithmetic of one layer for a whole batch: forward and backward, a multiplication and an addition counted as two."""
+
+    kind: str
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, ...]
+    size: tuple[int, ...]
+    flops: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a machine does a second in training (forward and backward) with images of one dimensionality.
+
+    Attributes
+    ----------
+    widths, convolution : channels of the layers that were measured, rising; arithmetic a second for each
+    norm : values a second through norm and activation
+    thin : values a second through layers that hardly multiply
+    loss : values of logits a second
+    """
+
+    widths: tuple[int, ...]
+    convolution: tuple[float, ...]
+    norm: float
+    thin: float
+    loss: float
+
+    def at_width(self, width: float) -> float:
+        """Arithmetic a second at a width, between the measured ones by the logarithm; the nearest one outside."""
+        rates = list(zip(self.widths, self.convolution, strict=True))
+        for (narrow, low), (wide, high) in pairwise(rates):
+            if width <= wide:
+                share = max(0.0, log(width / narrow) / log(wide / narrow))
+                return float(low ** (1 - share) * high**share)
+        return self.convolution[-1]
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What a machine was measured to do; can be kept as JSON.
+
+    Attributes
+    ----------
+    device : its name
+    precision, channels_last : how it was measured: as training runs there
+    threads : of a CPU; 0 on a graphics card
+    volumes, slices : in 3D and in 2D
+    weights : weights that the optimizer changes a second
+    """
+
+    device: str
+    precision: str
+    channels_last: bool
+    threads: int
+    volumes: Rates
+    slices: Rates
+    weights: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Throughput":
+        """The reverse of `to_json`.
+
+        Raises
+        ------
+        AutosegError
+            the content is none
+        """
+        try:
+            rates = {key: Rates(**(content[key] | {name: tuple(content[key][name]) for name in LISTS})) for key in ("volumes", "slices")}
+            return cls(**(content | rates))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise AutosegError(f"This is no measurement of a machine's throughput ({error!r}). Measure it again.") from error
+
+
+def training_flops(configuration: Configuration, in_channels: int, num_classes: int) -> tuple[LayerFlops, ...]:
+    """Arithmetic of a training step, layer by layer in the order of the way forward; the total is the sum of `flops`.
+
+    Parameters
+    ----------
+    configuration : network, patch and batch
+    in_channels : channels that the network takes; `Plan.input_channels`
+    num_classes : classes with the background
+    """
+    return tuple(
+        LayerFlops(one.kind, one.in_channels, one.channels, one.kernel, one.size, _flops(one, configuration.batch_size))
+        for one in operations(configuration, in_channels, num_classes)
+        if one.flops
+    )
+
+
+def step_seconds(configuration: Configuration, in_channels: int, num_classes: int, throughput: Throughput) -> float:
+    """Seconds of one training step, as predicted from the machine's measured throughput; parameters as in `training_flops`."""
+    made, rates = operations(configuration, in_channels, num_classes), _rates(configuration, throughput)
+    network = sum(_seconds(one, configuration.batch_size, rates) for one in made)
+    return network + _loss_seconds(configuration, num_classes, rates) + sum(one.weights for one in made) / throughput.weights
+
+
+def validation_step_seconds(configuration: Configuration, in_channels: int, num_classes: int, throughput: Throughput) -> float:
+    """Seconds of one batch of validation: the way forward, a third of the arithmetic of a step."""
+    made, rates = operations(configuration, in_channels, num_classes), _rates(configuration, throughput)
+    network = sum(_seconds(one, configuration.batch_size, rates) for one in made)
+    return (network + _loss_seconds(configuration, num_classes, rates)) / 3
+
+
+def epoch_seconds(configuration: Configuration, in_channels: int, num_classes: int, throughput: Throughput) -> float:
+    """Seconds of one epoch with its validation."""
+    rules, arguments = configuration.training, (configuration, in_channels, num_classes, throughput)
+    return rules.iterations_per_epoch * step_seconds(*arguments) + rules.validation_iterations * validation_step_seconds(*arguments)
+
+
+def training_seconds(configuration: Configuration, in_channels: int, num_classes: int, throughput: Throughput) -> float:
+    """Seconds of all epochs of the plan; the validation of whole cases at the end comes on top."""
+    return configuration.training.epochs * epoch_seconds(configuration, in_channels, num_classes, throughput)
+
+
+@dataclass(frozen=True)
+class ConfigurationCost:
+    """What training one configuration of a plan takes.
+
+    Attributes
+    ----------
+    name : of the configuration
+    step_values : convolution outputs of one step, the measure that nnU-Net's memory targets are made of
+    parameters : weights that are learned
+    memory_bytes : of a graphics card, the context of CUDA included
+    epoch_seconds, training_seconds : predicted; None where the machine was not measured
+    """
+
+    name: str
+    step_values: int
+    parameters: int
+    memory_bytes: int
+    epoch_seconds: float | None
+    training_seconds: float | None
+
+
+def describe_cost(plan: Plan, throughput: Throughput | None) -> list[ConfigurationCost]:
+    """Memory and time of every configuration, in the plan's order; memory is that of the recipe that needs most, in the plan's precision."""
+    return [_cost(plan, name, throughput) for name in plan.configurations]
+
+
+def _cost(plan: Plan, name: str, throughput: Throughput | None) -> ConfigurationCost:
+    configuration, classes = plan.configuration(name), len(plan.dataset.labels.values)
+    network, arguments = configuration.network, (configuration, plan.input_channels(name), classes)
+    outputs = estimate(
+        network.family, configuration.patch_size, network.strides, network.features_per_stage, network.blocks_per_stage,
+        network.convs_per_stage_decoder, classes,
+    )  # fmt: skip
+    return ConfigurationCost(
+        name=name,
+        step_values=configuration.batch_size * outputs,
+        parameters=sum(one.weights for one in operations(*arguments)),
+        memory_bytes=largest_memory(*arguments).total,
+        epoch_seconds=epoch_seconds(*arguments, throughput) if throughput else None,
+        training_seconds=training_seconds(*arguments, throughput) if throughput else None,
+    )
+
+
+def _flops(one: Operation, batch: int) -> int:
+    """Forward, gradient of the weights, and gradient of the input where it is no image."""
+    return batch * one.flops * (2 if one.inputs[0] == IMAGE else 3)
+
+
+def _rates(configuration: Configuration, throughput: Throughput) -> Rates:
+    return throughput.volumes if configuration.dimensions == 3 else throughput.slices
+
+
+def _seconds(one: Operation, batch: int, rates: Rates) -> float:
+    if one.kind == "activation":
+        return 0.0  # measured with its norm
+    if not one.flops:
+        return batch * one.values / rates.norm
+    arithmetic = _flops(one, batch) / rates.at_width(sqrt(one.in_channels * one.channels))
+    if one.kind == "convolution" and prod(one.kernel) > 1 and min(one.in_channels, one.channels) >= THIN:
+        return arithmetic
+    read = one.in_channels * (prod(one.size) if one.kind == "convolution" else prod(one.size) // prod(one.kernel))
+    return max(arithmetic, batch * max(one.values, read) / rates.thin)
+
+
+def _loss_seconds(configuration: Configuration, num_classes: int, rates: Rates) -> float:
+    stages: Sequence[int] = stage_voxels(configuration.patch_size, configuration.network.strides)[:-1]
+    seen = stages[: max(1, len(stages) - 1)] if configuration.training.deep_supervision else stages[:1]
+    return configuration.batch_size * num_classes * sum(seen) / rates.loss

@@ -1,0 +1,1 @@
+"""nnU-Net's own files, read: plans and fingerprints."""

@@ -1,0 +1,1 @@
+"""The rules that decide: spacing, topology, patch, coarser grid, normalisation, recipes, cost."""

@@ -1,0 +1,69 @@
+"""A plan checked for its author: faults are errors, and what is possible but rarely meant is said in remarks."""
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+
+from autoseg.planning.plan import Plan, read_plan
+from autoseg.planning.schema.configuration import Configuration
+
+USUAL_LEARNING_RATES = (1e-6, 1.0)
+
+
+def check_plan(path: Path) -> tuple[Plan, list[str]]:
+    """Read and validate a plan, and look for what is allowed but doubtful.
+
+    Returns
+    -------
+    the plan, and remarks of one line each that begin with the key; none where nothing is to be said
+
+    Raises
+    ------
+    PlanError
+        a key is unknown or a value is impossible; all of them are named
+    AutosegError
+        the file is missing or not JSON
+    """
+    plan = read_plan(path)
+    return plan, remarks(plan)
+
+
+def remarks(plan: Plan) -> list[str]:
+    """What is allowed but doubtful, in the order of the configurations; each begins with the key."""
+    found = []
+    for name, configuration in plan.configurations.items():
+        found += [f"configurations.{name}.{remark}" for remark in (*_of_sizes(configuration), *_of_learning(configuration))]
+        found += [f"configurations.{name}.{remark}" for remark in _of_cascade(configuration, plan)]
+    return found
+
+
+def _of_sizes(configuration: Configuration) -> Iterator[str]:
+    for axis, (size, extent) in enumerate(zip(configuration.patch_size, configuration.median_shape, strict=True)):
+        divisor = prod(stride[axis] for stride in configuration.network.strides)
+        if size - divisor >= extent:
+            yield f"patch_size: {size} voxels on axis {axis}, where the median case has {extent:g}: {size - divisor} would hold it too."
+    if configuration.batch_size == 1:
+        yield "batch_size: 1 makes every step depend on a single patch; 2 or more train more steadily."
+
+
+def _of_learning(configuration: Configuration) -> Iterator[str]:
+    training = configuration.training
+    lowest, highest = USUAL_LEARNING_RATES
+    for name, recipe in training.recipes.items():
+        if not lowest <= recipe.learning_rate <= highest:
+            yield f"training.recipes.{name}.learning_rate: {recipe.learning_rate:g} is far from what trains networks, {lowest:g} to {highest:g}."
+    if training.oversample_foreground == 0:
+        yield "training.oversample_foreground: with 0 small structures are seldom seen in training."
+    learned = {axis for recipe in training.recipes.values() for axis in recipe.augmentation.mirror_axes}
+    unlearned = [axis for axis in configuration.inference.mirror_axes if axis not in learned]
+    if unlearned:
+        yield f"inference.mirror_axes: no recipe mirrors {unlearned} in training, so prediction leaves that out."
+
+
+def _of_cascade(configuration: Configuration, plan: Plan) -> Iterator[str]:
+    if configuration.previous_stage is None:
+        return
+    before = plan.configuration(configuration.previous_stage)
+    if prod(before.spacing) < prod(configuration.spacing):
+        spacings = f"{list(before.spacing)} against {list(configuration.spacing)} mm"
+        yield f"previous_stage: '{configuration.previous_stage}' has the finer spacing, {spacings}: a cascade goes from coarse to fine."

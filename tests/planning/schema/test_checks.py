@@ -1,0 +1,57 @@
+"""Remarks are made of what is doubtful, and of nothing that the planner itself decides."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoseg.errors import PlanError
+from autoseg.planning.plan import Plan, file_content, validate_plan, write_plan
+from autoseg.planning.planner import make_plan
+from autoseg.planning.schema.checks import check_plan, remarks
+
+
+@pytest.fixture(scope="module")
+def plan(facts_of: Callable[..., Any]) -> Plan:
+    return make_plan(*facts_of([(60, 70, 80)] * 40, [(2.0, 1.0, 1.0)] * 40))
+
+
+@pytest.mark.parametrize("preset", ["default", "cpu", "resenc_l"])
+@pytest.mark.parametrize(
+    ("shape", "spacing"), [((60, 70, 80), (2.0, 1.0, 1.0)), ((140, 170, 137), (1.0, 1.0, 1.0)), ((300, 512, 512), (1.0, 0.8, 0.8))]
+)
+def test_nothing_is_said_of_planned_plans(preset: str, shape: tuple[int, ...], spacing: tuple[float, ...], facts_of: Callable[..., Any]) -> None:
+    assert remarks(make_plan(*facts_of([shape] * 30, [spacing] * 30), preset=preset)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "begins"),
+    [
+        ({"patch_size": [64, 128, 80]}, ["patch_size: 128 voxels on axis 1, where the median case has 70: 112 would"]),
+        ({"batch_size": 1}, ["batch_size: 1"]),
+        ({"training": {"recipes": {"fast": {"learning_rate": 3}}}}, ["training.recipes.fast.learning_rate: 3 is far"]),
+        ({"training": {"recipes": {"default": {"learning_rate": 1e-7}}}}, ["training.recipes.default.learning_rate: 1e-07 is far"]),
+        ({"training": {"oversample_foreground": 0}}, ["training.oversample_foreground: with 0"]),
+        ({"training": {"recipes": {"default": {"augmentation": {"mirror_axes": [1]}}}}}, ["inference.mirror_axes: no recipe mirrors [0, 2]"]),
+        ({"previous_stage": "3d_fullres", "spacing": [4, 2, 2], "median_shape": [500] * 3}, ["previous_stage: '3d_fullres' has the finer spacing"]),
+        ({"previous_stage": "3d_fullres"}, []),
+        ({"patch_size": [64, 80, 80]}, []),
+    ],
+)
+def test_what_is_doubtful_is_said(change: dict[str, Any], begins: list[str], plan: Plan, tmp_path: Path) -> None:
+    content = file_content(plan)
+    content["configurations"]["mine"] = {"inherits": "3d_fullres"} | change
+    write_plan(validate_plan(content, "x"), tmp_path / "plan.json")
+    read, said = check_plan(tmp_path / "plan.json")
+    assert read.configuration("mine").inherits == "3d_fullres"
+    assert len(said) == len(begins)
+    assert all(one.startswith(f"configurations.mine.{begin}") for one, begin in zip(said, begins, strict=True))
+
+
+def test_faults_are_errors(plan: Plan, tmp_path: Path) -> None:
+    write_plan(plan, tmp_path / "plan.json")
+    text = (tmp_path / "plan.json").read_text().replace('"batch_size"', '"batch"')
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(PlanError, match=r"configurations\.2d\.batch: unknown key; did you mean batch_size\?"):
+        check_plan(tmp_path / "plan.json")
