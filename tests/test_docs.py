@@ -18,7 +18,7 @@ from autoseg.cli.main import app
 from autoseg.evaluation.schemes import SCHEMES
 from autoseg.planning.plan import Augmentation, Plan, Transform
 from autoseg.planning.presets import PRESETS
-from autoseg.planning.recipes import recipes
+from autoseg.planning.rules.recipes import recipes
 from autoseg.training.run_log import FIXED
 
 ROOT = Path(__file__).parents[1]
