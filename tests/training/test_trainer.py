@@ -1,6 +1,7 @@
 """What a training decides, how it ends, and what it leaves; losses that fall, and those that are no numbers."""
 
 import math
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,7 +114,9 @@ def test_what_is_left(make: SimpleNamespace, setting: Any, tmp_path: Path) -> No
     """A model that loads, a log that can be drawn, and no temporary file."""
     plan = make.plan(patch=(8, 8, 8))
     folder = setting.decide(tmp_path / "run")
-    (folder / f".0123abcd.{checkpoint.FILE}").write_bytes(b"left by a kill")
+    left = folder / f".autoseg-00000000-1-0123abcd.{checkpoint.FILE}"
+    left.write_bytes(b"left by a kill")
+    os.utime(left, (0, 0))
     setting.train(plan, folder, draw=draw_progress)
     assert {path.name for path in folder.iterdir()} == {
         "plan.json", "model.json", "run.json", "log.csv", "progress.png", "checkpoint.safetensors", "weights.safetensors",
