@@ -130,6 +130,20 @@ def read_json(path: Path) -> Any:
         raise AutosegError(f"{path} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from None
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a record that this program wrote: a JSON object.
+
+    Raises
+    ------
+    AutosegError
+        the file is missing, is not JSON, or is no object
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise AutosegError(f"{path} is damaged: it holds a {type(content).__name__} instead of an object. Put it back as it was.")
+    return content
+
+
 def _temporary(target: Path) -> Path:
     return target.with_name(f".autoseg-{_machine()}-{os.getpid()}-{os.urandom(4).hex()}.{target.name}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from autoseg.api._fold import CASES, TrainingData, require_same_plan, train_fold, validate_fold
 from autoseg.api._job import Job, Length, stopping
 from autoseg.errors import AutosegError, listing
-from autoseg.files import read_json, require_writable, sweep
+from autoseg.files import read_json, read_record, require_writable, sweep
 from autoseg.inference.model_folder import is_trained, stored_fingerprint
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import is_finished
@@ -159,7 +159,7 @@ def _is_validated(job: Job, key: int) -> bool:
 
 
 def _names_weights(folder: Path) -> bool:
-    return bool(read_json(folder / "validation" / RECORD).get("weights") == [stored_fingerprint(folder)])
+    return bool(read_record(folder / "validation" / RECORD).get("weights") == [stored_fingerprint(folder)])
 
 
 def _require_own_weights(job: Job, key: int) -> None:

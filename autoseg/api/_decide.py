@@ -81,16 +81,15 @@ def decide(wishes: Wishes, facts: Fingerprint | None, block: DatasetBlock, place
     return made.model_copy(update={"why": made.why | {"gpu_memory_gb": f"{reason} {made.why['gpu_memory_gb']}"}})
 
 
-def keep(made: Plan, path: Path, *, force: bool) -> bool:
-    """Write a plan, unless one with the same decisions is there (then False); one with others is only replaced with `force`."""
+def keep(made: Plan, path: Path, *, force: bool) -> None:
+    """Write a plan, unless one with the same decisions is there; one with others is only replaced with `force`."""
     if path.is_file() and not force:
-        require_same(path, made)
-        return False
-    write_plan(made, path)
-    return True
+        _require_same(path, made)
+    else:
+        write_plan(made, path)
 
 
-def require_same(path: Path, made: Plan) -> None:
+def _require_same(path: Path, made: Plan) -> None:
     """Refuse to replace a plan whose decisions are others; the reasons may be worded anew."""
     old = read_plan(path)
     before, after = _decisions(old), _decisions(made)

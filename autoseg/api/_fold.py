@@ -11,7 +11,7 @@ from autoseg.api._job import Job, Key, stopping
 from autoseg.api._validate import validate
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.result import Evaluation
-from autoseg.files import read_json, remove_folder, sweep, write_json
+from autoseg.files import read_json, read_record, remove_folder, sweep, write_json
 from autoseg.inference.execution import enough_memory
 from autoseg.inference.model_folder import PLAN, PREVIOUS, fold_of
 from autoseg.planning.plan import Augmentation, read_plan
@@ -183,7 +183,7 @@ def _notice_previous(job: Job, folder: Path, ready: TrainingData) -> None:
         return
     if read_run(folder) is None or not path.is_file():
         write_json(path, {"configuration": previous, "weights": dict(ready.weights)})
-    elif read_json(path)["weights"] != ready.weights:
+    elif read_record(path).get("weights") != ready.weights:
         job.notify(
             f"{previous} was trained again since the run in {folder} began, which saw other segmentations of it. For a result of one piece, start"
             f" anew: autoseg train {job.name} {fold_of(folder)} --restart"
@@ -194,8 +194,7 @@ def _notice_seen(job: Job, folder: Path, pretrained: Path | None, validation: li
     """Say when a new run starts from weights that were, by their names, trained on cases that it validates on."""
     if pretrained is None or read_run(folder) is not None or not (pretrained / CASES).is_file():
         return
-    content = read_json(pretrained / CASES)
-    learnt = content.get("training") if isinstance(content, dict) else None
+    learnt = read_record(pretrained / CASES).get("training")
     seen = sorted(set(validation).intersection(learnt if isinstance(learnt, list) else []))
     if seen:
         job.notify(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoseg.errors import AutosegError
-from autoseg.files import read_json
+from autoseg.files import read_record
 from autoseg.inference.model_folder import fold_of, is_trained, trained_folds
 from autoseg.workspace import Workspace
 
@@ -79,6 +79,6 @@ def _validation_dice(folders: list[Path]) -> float:
     for folder in folders:
         path = folder / "metrics.json"
         if path.is_file():
-            value = read_json(path).get("foreground_mean", {}).get("dice")
+            value = read_record(path).get("foreground_mean", {}).get("dice")
             scores += [value] if value is not None else []
     return sum(scores) / len(scores) if scores else -1.0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._decide import Memory, Wishes, decide, keep, require_same
+from autoseg.api._decide import Memory, Wishes, decide, keep
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
 from autoseg.data.dataset import Dataset
@@ -103,10 +103,8 @@ def plan(
     report.require_clean()
     facts = fingerprint(report.dataset, report.facts)
     made = decide(wishes, facts, describe_dataset(report.dataset), place)
-    if path.is_file() and not force:
-        require_same(path, made)
-    write_fingerprint(facts, place.fingerprint(name))
     keep(made, path, force=force)
+    write_fingerprint(facts, place.fingerprint(name))
     _provide_folds(place, report.dataset, made.seed, force)
     place.set_current(name)
     ready = _preprocess_all(place, report.dataset, made, progress) if preprocess else {}

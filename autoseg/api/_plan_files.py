@@ -10,8 +10,8 @@ from autoseg.files import read_json
 from autoseg.imaging.image import Spacing3
 from autoseg.planning.hardware.compute import ConfigurationCost, describe_cost
 from autoseg.planning.nnunet.plan import is_nnunet_plan
-from autoseg.planning.plan import Plan
-from autoseg.planning.schema import checks
+from autoseg.planning.plan import Plan, validate_plan
+from autoseg.planning.schema.checks import remarks
 from autoseg.planning.without_images import dataset_block, plan_inputs
 from autoseg.workspace import Workspace
 
@@ -81,10 +81,11 @@ def check_plan(path: Path | str) -> CheckedPlan:
     AutosegError
         the file is missing, is not JSON, or is a plan of nnU-Net's
     """
-    if is_nnunet_plan(read_json(Path(path))):
+    content = read_json(Path(path))
+    if is_nnunet_plan(content):
         raise AutosegError(f"{path} is a plan of nnU-Net's. Make it one of ours: autoseg plan --from {path} --dataset-json dataset.json -o plan.json")
-    found, remarks = checks.check_plan(Path(path))
-    return CheckedPlan(found, tuple(remarks))
+    found = validate_plan(content, str(path))
+    return CheckedPlan(found, tuple(remarks(found)))
 
 
 def costs(plan: Plan, *, device: str | None = None) -> list[ConfigurationCost]:

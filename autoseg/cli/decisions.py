@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from autoseg.cli.console import show_table
+from autoseg.planning.reasons.wording import extents
 from autoseg.progress import duration
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def show_configurations(plan: "Plan", costs: "Sequence[ConfigurationCost]") -> N
     for (name, configuration), cost in zip(plan.configurations.items(), costs, strict=True):
         network = configuration.network
         row = [
-            name, _extents(configuration.spacing), _extents(configuration.patch_size), str(configuration.batch_size),
+            name, extents(configuration.spacing), extents(configuration.patch_size), str(configuration.batch_size),
             f"{network.family}, {len(network.strides)} stages, {cost.parameters / 1e6:.3g} million weights", f"{cost.memory_bytes / 2**30:.1f} GB",
         ]  # fmt: skip
         if timed:
@@ -37,7 +38,3 @@ def show_reasons(plan: "Plan", *, everything: bool) -> None:
         reasons = [(key, reason) for key, reason in configuration.why.items() if everything or key in MAIN]
         rows += [[name if index == 0 else "", key, reason] for index, (key, reason) in enumerate(reasons)]
     show_table("Why" if everything else "Why (--explain shows every reason)", ["configuration", "decision", "why"], rows)
-
-
-def _extents(values: Sequence[float]) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)

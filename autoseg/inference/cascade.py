@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import AutosegError
-from autoseg.files import read_json
+from autoseg.files import read_record
 from autoseg.imaging.image import Image, Shape3
 from autoseg.inference.execution import Execution
 from autoseg.inference.model_folder import PREVIOUS, Model, is_trained, load_folds, trained_folds
@@ -165,7 +165,9 @@ def trained_on_others(folder: Path, source: Source | None) -> list[str]:
     """
     if source is None or not (folder / PREVIOUS).is_file():
         return []
-    known = read_json(folder / PREVIOUS)["weights"]
+    known = read_record(folder / PREVIOUS).get("weights")
+    if not isinstance(known, dict):
+        raise AutosegError(f"{folder / PREVIOUS} is damaged: it names no weights. Copy the model again, or train it anew.")
     return [fold for fold, weights in zip(source.folds, source.weights, strict=True) if known.get(fold, weights) != weights]
 
 

@@ -60,6 +60,13 @@ class Execution:
         """Move a batch (B, C, *patch) to the device and into the memory format."""
         return x_BCP.to(self.device, memory_format=self.memory_format(x_BCP.ndim - 2), non_blocking=True)
 
+    def finish(self) -> None:
+        """Wait until the device has done what it was given: before a clock is read."""
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize(self.device)
+        elif self.device == "mps":
+            torch.mps.synchronize()
+
     def describe(self) -> str:
         return f"{self.device}, {self.precision}, {'channels last' if self.channels_last else 'channels first'}"
 
@@ -167,7 +174,6 @@ def _seconds(option: Execution, run: Callable[[Execution], None], repetitions: i
     for _ in range(repetitions + 1):
         start = time.perf_counter()
         run(option)
-        if option.device.startswith("cuda"):
-            torch.cuda.synchronize()
+        option.finish()
         times.append(time.perf_counter() - start)
     return min(times[1:])

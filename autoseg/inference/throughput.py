@@ -147,8 +147,7 @@ def _fastest(execution: Execution, work: Callable[[], object]) -> float:
     while len(times) < 2 or (len(times) <= REPETITIONS and sum(times) < LONG_ENOUGH):
         begun = time.perf_counter()
         work()
-        if execution.device.startswith("cuda"):
-            torch.cuda.synchronize(execution.device)
+        execution.finish()
         times.append(time.perf_counter() - begun)
     return min(times[1:])
 

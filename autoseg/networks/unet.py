@@ -36,11 +36,6 @@ def set_deep_supervision(module: nn.Module, enabled: bool) -> None:
     setattr(module.get_submodule("decoder"), "deep_supervision", enabled)  # noqa: B010 - a library attribute that types do not know
 
 
-def instance_norm(dimensions: int, features: int) -> nn.Module:
-    """The norm that stands behind every convolution, alone."""
-    return (InstanceNorm2d if dimensions == 2 else InstanceNorm3d)(features, eps=1e-5, affine=True)
-
-
 def _common(network: NetworkPlan, dimensions: int, in_channels: int, num_classes: int) -> dict[str, Any]:
     convolution, norm = (nn.Conv2d, InstanceNorm2d) if dimensions == 2 else (nn.Conv3d, InstanceNorm3d)
     return {

@@ -1,11 +1,13 @@
 """A plan for another dataset: the same networks on the same grid, so that weights learned on one can go on learning on the other.
 
 - Everything that weights depend on stays: spacing, order of the axes, patches, networks, normalisation with its statistics, recipes.
+- Networks for volumes are left out where the other dataset has single slices.
 - What the other dataset says of itself replaces what the first said: names, labels, cases. Channels are matched by their position.
 - `median_shape` is for people to read, so it is that of the other dataset where its fingerprint is at hand.
 """
 
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,8 @@ def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None
     Raises
     ------
     PlanError
-        the datasets do not have the same number of channels, or those of the fingerprint are not those of `block`
+        the datasets do not have the same number of channels, those of the fingerprint are not those of `block`, or no configuration is for
+        slices where all cases are
     """
     theirs, ours = source.dataset.channel_names, block.channel_names
     if len(theirs) != len(ours):
@@ -40,8 +43,14 @@ def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None
             f"The fingerprint is of a dataset with the channels {', '.join(fingerprint.channel_names)}, {block.name} has {', '.join(ours)}."
             f" Give the fingerprint of {block.name}."
         )
-    moved = {name: _configuration(one, source, block, fingerprint) for name, one in source.configurations.items()}
-    return source.model_copy(update={"dataset": block, "configurations": moved, "why": _why(source, block)})
+    why, kept = _why(source, block), dict(source.configurations)
+    if fingerprint is not None and median(shape[0] for shape in fingerprint.shapes_after_crop) == 1:
+        kept = {name: one for name, one in kept.items() if one.dimensions == 2}
+        why |= dict.fromkeys(source.configurations.keys() - kept.keys(), f"Not taken over: the cases of {block.name} are single slices.")
+    if not kept:
+        raise PlanError(f"The plan of {source.dataset.name} has no 2D configuration, and the cases of {block.name} are single slices.")
+    moved = {name: _configuration(one, source, block, fingerprint) for name, one in kept.items()}
+    return source.model_copy(update={"dataset": block, "configurations": moved, "why": why})
 
 
 def _configuration(one: Configuration, source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None) -> Configuration:

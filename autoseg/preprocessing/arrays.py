@@ -27,7 +27,7 @@ class ArrayOnDisk:
         try:
             self._array = blosc2.open(str(path), mode="r", mmap_mode="r")
         except (OSError, RuntimeError, ValueError) as error:
-            raise damaged(path, error) from error
+            raise unreadable(path, error) from error
         self.shape: tuple[int, ...] = self._array.shape
         self.nbytes = int(np.prod(self.shape, dtype=np.int64)) * self._array.dtype.itemsize
 
@@ -35,7 +35,7 @@ class ArrayOnDisk:
         try:
             part: NDArray[Any] = self._array[key]
         except (RuntimeError, ValueError) as error:
-            raise damaged(self._path, error) from error
+            raise unreadable(self._path, error) from error
         return part
 
 
@@ -101,6 +101,6 @@ def in_few_bytes(classes_ZYX: NDArray[np.integer]) -> NDArray[np.integer]:
     return classes_ZYX.astype(np.int8 if classes_ZYX.max() < 128 else np.int16)
 
 
-def damaged(path: Path, error: Exception) -> AutosegError:
+def unreadable(path: Path, error: Exception) -> AutosegError:
     """What to say about a file that cannot be read."""
     return AutosegError(f"The ready case's file {path} cannot be read ({error}). Delete it and start again; it is made anew.")

@@ -23,7 +23,7 @@ from autoseg.errors import AutosegError
 from autoseg.files import atomic, read_json, write_json
 from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Configuration, Plan
-from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, damaged, in_few_bytes, write_array
+from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, in_few_bytes, unreadable, write_array
 from autoseg.preprocessing.case import ReadyCase
 from autoseg.preprocessing.foreground import Locations, foreground_locations
 
@@ -162,7 +162,7 @@ class CaseStore:
             with np.load(foreground, allow_pickle=False) as archive:
                 locations = {int(label): archive[label] for label in archive.files}
         except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-            raise damaged(foreground, error) from error
+            raise unreadable(foreground, error) from error
         return StoredCase(ArrayOnDisk(image), ArrayOnDisk(classes), locations)
 
     def _files(self, name: str) -> tuple[Path, Path, Path, Path]:

@@ -188,8 +188,7 @@ class Trainer:
             loss, _ = self._judge(network, Batch(images.to(option.device), classes.to(option.device)), option)
             loss.backward()  # type: ignore[no-untyped-call]
             network.zero_grad(set_to_none=True)
-            if self._device.startswith("cuda"):
-                torch.cuda.synchronize()
+            option.finish()
             seconds[option] = min(seconds.get(option, float("inf")), time.monotonic() - begun)
 
         execution = choose(candidates(self._device, self._rules.precision), run, repetitions=1 if self._device == "cpu" else 3)

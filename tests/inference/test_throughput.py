@@ -1,12 +1,9 @@
-import json
-
 import pytest
 import torch
 
 from autoseg.errors import AutosegError
 from autoseg.inference.execution import candidates
 from autoseg.inference.throughput import WIDTHS, cuda_memory, measure_throughput
-from autoseg.planning.hardware.compute import Throughput
 
 
 def test_measures_every_rate_the_way_training_runs() -> None:
@@ -19,7 +16,6 @@ def test_measures_every_rate_the_way_training_runs() -> None:
         assert all(1e8 < rate < 1e13 for rate in rates.convolution)
         assert all(1e5 < rate < 1e11 for rate in (rates.norm, rates.thin, rates.loss))
     assert 1e6 < found.weights < 1e11
-    assert Throughput.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:99", "cuda:x", *([] if torch.cuda.is_available() else ["cuda"])])

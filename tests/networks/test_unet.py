@@ -10,7 +10,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from torch import nn
 
 from autoseg.networks import build
-from autoseg.networks.unet import instance_norm, set_deep_supervision
+from autoseg.networks.unet import set_deep_supervision
 from autoseg.planning.fingerprint import Fingerprint, IntensityStatistics
 from autoseg.planning.plan import DatasetBlock, LabelsBlock, Plan
 from autoseg.planning.planner import make_plan
@@ -126,10 +126,3 @@ def test_weights_start_by_the_rule(family: str, dimensions: int, small_plan: Pla
     silent = [name for name, parameter in network.named_parameters() if name.endswith("norm.weight") and not parameter.any()]
     assert len(silent) == (6 if family == "residual_unet" else 0)  # one for each residual block
     assert all(".conv2." in name for name in silent)
-
-
-@pytest.mark.parametrize("dimensions", [2, 3])
-def test_the_norm_alone_is_that_of_the_networks(dimensions: int, small_plan: Plans) -> None:
-    alone, kind = instance_norm(dimensions, 4), nn.InstanceNorm2d if dimensions == 2 else nn.InstanceNorm3d
-    within = next(module for module in network_of(small_plan, "plain_unet", dimensions).modules() if isinstance(module, kind))
-    assert type(within) is type(alone) and repr(within) == repr(alone)

@@ -84,6 +84,17 @@ def test_a_moved_plan_can_be_written_and_read() -> None:
     assert validate_plan(file_content(moved), "moved.json") == moved
 
 
+def test_networks_for_volumes_are_left_out_for_slices() -> None:
+    plan, _ = source()
+    fingerprint, block = make_facts([(1, 100, 110)] * 3, [(1.0, 1.0, 1.0)] * 3, channels=("CT", "T1"))
+    moved = move_plan(plan, block, fingerprint)
+    assert moved.configurations.keys() == {"2d"}
+    assert "single slices" in moved.why["3d_fullres"]
+    only_volumes = plan.model_copy(update={"configurations": {"3d_fullres": plan.configuration("3d_fullres")}})
+    with pytest.raises(PlanError, match="no 2D configuration"):
+        move_plan(only_volumes, block, fingerprint)
+
+
 def test_another_number_of_channels_is_refused() -> None:
     with pytest.raises(PlanError, match=r"The plan of Dataset is for 2 channels \(CT, T1\), B has 3 \(CT, T1, T2\)"):
         move_plan(source()[0], other(("CT", "T1", "T2"))[1])

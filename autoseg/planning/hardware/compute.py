@@ -8,19 +8,16 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from math import log, prod, sqrt
-from typing import Any
 
-from autoseg.errors import AutosegError
 from autoseg.planning.hardware.layers import IMAGE, Operation, operations
 from autoseg.planning.hardware.memory import largest_memory
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.rules.cost import estimate
 from autoseg.planning.rules.topology import stage_voxels
 
-LISTS = ("widths", "convolution")  # of `Rates`, which JSON knows as lists
 THIN = 8  # channels in or out below which a convolution moves more than it multiplies
 
 
@@ -66,7 +63,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Throughput:
-    """What a machine was measured to do; can be kept as JSON.
+    """What a machine was measured to do.
 
     Attributes
     ----------
@@ -84,25 +81,6 @@ class Throughput:
     volumes: Rates
     slices: Rates
     weights: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Any) -> "Throughput":
-        """The reverse of `to_json`.
-
-        Raises
-        ------
-        AutosegError
-            the content is none
-        """
-        try:
-            rates = {key: Rates(**(content[key] | {name: tuple(content[key][name]) for name in LISTS})) for key in ("volumes", "slices")}
-            return cls(**(content | rates))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise AutosegError(f"This is no measurement of a machine's throughput ({error!r}). Measure it again.") from error
 
 
 def training_flops(configuration: Configuration, in_channels: int, num_classes: int) -> tuple[LayerFlops, ...]:

@@ -2,30 +2,11 @@
 
 from collections.abc import Iterator
 from math import prod
-from pathlib import Path
 
-from autoseg.planning.plan import Plan, read_plan
+from autoseg.planning.plan import Plan
 from autoseg.planning.schema.configuration import Configuration
 
 USUAL_LEARNING_RATES = (1e-6, 1.0)
-
-
-def check_plan(path: Path) -> tuple[Plan, list[str]]:
-    """Read and validate a plan, and look for what is allowed but doubtful.
-
-    Returns
-    -------
-    the plan, and remarks of one line each that begin with the key; none where nothing is to be said
-
-    Raises
-    ------
-    PlanError
-        a key is unknown or a value is impossible; all of them are named
-    AutosegError
-        the file is missing or not JSON
-    """
-    plan = read_plan(path)
-    return plan, remarks(plan)
 
 
 def remarks(plan: Plan) -> list[str]:

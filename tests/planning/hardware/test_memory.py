@@ -14,6 +14,7 @@ from autoseg.planning.hardware.layers import operations
 from autoseg.planning.hardware.memory import CONTEXT, LOSS, find_recipe, training_memory
 from autoseg.planning.hardware.replay import replay
 from autoseg.planning.plan import Configuration, Plan
+from autoseg.training.losses import LOSSES
 
 Plans = Callable[..., Plan]
 FLAT, CUBE = [1, 3, 3], [3, 3, 3]
@@ -134,3 +135,7 @@ def test_recipe_by_name_or_the_only_one(small_plan: Plans) -> None:
     both = configuration.model_copy(update={"training": configuration.training.model_copy(update={"recipes": {"default": only, "fast": only}})})
     with pytest.raises(PlanError, match=r"no 'slow'. It has: default, fast"):
         training_memory(both, 1, 2, recipe="slow")
+
+
+def test_every_loss_has_its_memory() -> None:
+    assert LOSS.keys() == LOSSES.keys()
