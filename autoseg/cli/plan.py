@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
@@ -14,6 +14,15 @@ from autoseg.errors import AutosegError
 if TYPE_CHECKING:
     from autoseg.api import Planned
     from autoseg.planning.plan import Plan
+
+
+class Wishes(TypedDict):
+    """What is passed on to the API."""
+
+    preset: str | None
+    gpu_memory_gb: float | Literal["auto"] | None
+    spacing: tuple[float, float, float] | None
+    source: str | None
 
 
 def plan(
@@ -37,6 +46,7 @@ def plan(
     from autoseg import api
 
     memory, target = _memory(gpu_memory), _spacing(spacing)
+    wishes: Wishes = {"preset": preset, "gpu_memory_gb": memory, "spacing": target, "source": source}
     asked = (preset, gpu_memory, spacing, source)
     if validate is not None:
         if (dataset, fingerprint, dataset_json, output, *asked) != (None,) * 8:
@@ -46,53 +56,56 @@ def plan(
     if dataset is None:
         if fingerprint is None and source is None:
             raise AutosegError("Name a dataset (autoseg plan NAME), a fingerprint (--fingerprint FILE), or a plan to check (--validate FILE).")
-        headline(
-            "plan", fingerprint=fingerprint, **{"from": source}, preset=None if source else preset or "default", memory=gpu_memory, spacing=spacing
-        )
-        made = api.plan_from_files(
-            fingerprint, dataset_json=dataset_json, source=source, output=output, preset=preset, gpu_memory_gb=memory, spacing=target,
-            force=force, workspace=workspace,
-        )  # fmt: skip
+        headline("plan", fingerprint=fingerprint, **_understood(wishes))
+        made = api.plan_from_files(fingerprint, dataset_json=dataset_json, output=output, force=force, workspace=workspace, **wishes)
         _show(made, explain, device=None)
         typer.echo(f"\nThe plan is {output}." if output else "\nNothing was written; -o FILE keeps the plan.")
         return
     if (fingerprint, dataset_json, output) != (None, None, None):
         raise AutosegError(f"--fingerprint, --dataset-json and -o plan without images: leave out {dataset}, or leave out these.")
-    _plan_dataset(dataset, workspace, explain and not force and asked == (None,) * 4, explain, preset, memory, target, source, preprocess, force)
+    if explain and not force and asked == (None,) * 4 and _explain_what_is_there(dataset, workspace):
+        return
+    _plan_dataset(dataset, wishes, workspace=workspace, explain=explain, preprocess=preprocess, force=force)
 
 
-def _plan_dataset(
-    dataset: str,
-    workspace: Path | None,
-    only_read: bool,
-    explain: bool,
-    preset: str | None,
-    memory: float | Literal["auto"] | None,
-    spacing: tuple[float, float, float] | None,
-    source: str | None,
-    preprocess: bool,
-    force: bool,
-) -> None:
+def _explain_what_is_there(dataset: str, workspace: Path | None) -> bool:
+    """Show the plan of a dataset, if it has one."""
     from autoseg import api
     from autoseg.workspace import Workspace
 
     place = Workspace.find(workspace)
     name = place.resolve(dataset)
-    if only_read and place.plan(name).is_file():
-        headline("plan", dataset=name, plan=place.plan(name))
-        _show(api.check_plan(place.plan(name)).plan, explain=True, device=None)
-        return
-    understood = {"preset": None if source else preset or "default", "memory": memory, "spacing": spacing, "from": source}
-    headline("plan", dataset=name, **understood)
+    if not place.plan(name).is_file():
+        return False
+    headline("plan", dataset=name, plan=place.plan(name))
+    _show(api.check_plan(place.plan(name)).plan, explain=True, device=None)
+    return True
+
+
+def _plan_dataset(dataset: str, wishes: Wishes, *, workspace: Path | None, explain: bool, preprocess: bool, force: bool) -> None:
+    from autoseg import api
+    from autoseg.workspace import Workspace
+
+    name = Workspace.find(workspace).resolve(dataset)
+    headline("plan", dataset=name, **_understood(wishes))
     with showing_progress() as progress:
-        made = api.plan(
-            name, workspace=workspace, preset=preset, gpu_memory_gb=memory, spacing=spacing, source=source, preprocess=preprocess, force=force,
-            progress=progress,
-        )  # fmt: skip
+        made = api.plan(name, workspace=workspace, preprocess=preprocess, force=force, progress=progress, **wishes)
     show_warnings(made.report)
     _show(made.plan, explain, device="auto" if preprocess else None)
     _tell_ready(made)
     typer.echo(f"\nThe plan is {made.path}; edit it if you like. Next: autoseg train {_first(made.plan)} 0")
+
+
+def _understood(wishes: Wishes) -> dict[str, object]:
+    """Wishes for the first line."""
+    if wishes["source"] is not None:
+        return {"from": wishes["source"]}
+    memory, spacing = wishes["gpu_memory_gb"], wishes["spacing"]
+    return {
+        "preset": wishes["preset"] or "default",
+        "memory": f"{memory:g} GB" if isinstance(memory, float) else memory,
+        "spacing": spacing and " x ".join(f"{size:g}" for size in spacing) + " mm",
+    }
 
 
 def _validate(path: Path, explain: bool) -> None:
