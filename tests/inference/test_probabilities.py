@@ -1,0 +1,53 @@
+"""Probabilities come from a file channel by channel, whole, or not at all."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoseg.errors import AutosegError, UnreadableFile
+from autoseg.inference.probabilities import ProbabilityFile
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, ">f8"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_channels_come_back_as_they_were_written(tmp_path: Path, save: object, dtype: object) -> None:
+    array = np.random.default_rng(0).random((3, 4, 5, 6)).astype(dtype)
+    save(tmp_path / "a.npz", probabilities=array, names=np.array(["x"]))  # type: ignore[operator]
+    file = ProbabilityFile.open(tmp_path / "a.npz")
+    assert (file.channels, file.shape, file.dtype) == (3, (4, 5, 6), array.dtype)
+    for _ in range(2):
+        np.testing.assert_array_equal(list(file), array)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"softmax": np.ones((1, 1, 1, 1))}, "no array 'probabilities', but softmax"),
+        ({"probabilities": np.ones((2, 3, 4))}, r"float64 of shape \(2, 3, 4\).*\(K, Z, Y, X\)"),
+        ({"probabilities": np.ones((2, 3, 4, 5), int)}, "holds int64"),
+        ({"probabilities": np.asfortranarray(np.ones((2, 3, 4, 5)))}, "Fortran's order"),
+        ({"probabilities": np.array([[[[None]]]], object)}, "holds object"),
+    ],
+)
+def test_other_content_is_refused(tmp_path: Path, content: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "a.npz", **content)  # type: ignore[arg-type]
+    with pytest.raises(AutosegError, match=message):
+        ProbabilityFile.open(tmp_path / "a.npz")
+
+
+def test_damage_is_found_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with pytest.raises(UnreadableFile, match=r"a\.npz cannot be read: it does not exist"):
+        ProbabilityFile.open(path)
+    np.savez(path, probabilities=np.random.default_rng(0).random((2, 8, 8, 8)))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(UnreadableFile, match=r"a\.npz cannot be read"):
+        ProbabilityFile.open(path)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1  # a bit within the numbers
+    path.write_bytes(flipped)
+    file = ProbabilityFile.open(path)
+    with pytest.raises(UnreadableFile, match=r"a\.npz cannot be read: Bad CRC"):
+        list(file)
