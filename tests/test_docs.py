@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from autoseg import api
 from autoseg.cli.main import app
-from autoseg.evaluation.schemes import SCHEMES
+from autoseg.evaluation.result import METRICS
+from autoseg.evaluation.schemes import SCHEMES, TUMOURS
 from autoseg.planning.plan import Augmentation, Plan, Transform
 from autoseg.planning.presets import PRESETS
 from autoseg.planning.rules.recipes import recipes
@@ -105,8 +106,13 @@ def test_log_columns_are_explained() -> None:
 
 
 def test_schemes_are_explained() -> None:
-    text = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
-    assert not [scheme for scheme in SCHEMES if f"| `{scheme}`" not in text]
+    text = (ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    assert not [name for name in (*SCHEMES, *TUMOURS) if f"| `{name}`" not in text]
+
+
+def test_metrics_are_explained() -> None:
+    text = (ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    assert not [name for name in METRICS if f"`{name}`" not in text]
 
 
 def test_api_page_names_every_function_with_its_parameters() -> None:

@@ -1,15 +1,17 @@
 """`evaluate`: segmentations of any origin judged against references."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.data.dataset import Labels
 from autoseg.data.layouts import open_dataset, recognise
 from autoseg.data.references import find_references
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.evaluate import evaluate_folder, label_files, labels_from_values
-from autoseg.evaluation.result import Evaluation
+from autoseg.evaluation.result import Evaluation, Target
+from autoseg.evaluation.schemes import scheme_named
+from autoseg.evaluation.targets import targets_from_regions, targets_of
 from autoseg.files import read_json, require_writable, sweep
 from autoseg.imaging.read import stem_of
 from autoseg.inference.record import RECORD
@@ -33,7 +35,10 @@ def evaluate(
     *,
     output: Path | str | None = None,
     dataset: str | None = None,
+    regions: Mapping[str, Sequence[int]] | None = None,
     scheme: str = "nnunet",
+    tumour: str = "glioma",
+    tolerance: float = 1.0,
     surface: bool = True,
     workspace: Path | str | None = None,
     progress: Progress = silent,
@@ -47,8 +52,11 @@ def evaluate(
     references : folder of label files, a dataset in any known layout, a case's folder, or one file
     output : folder for `metrics.csv` and `metrics.json`; by default that of the predictions
     dataset : whose class names and regions to use; by default those of the references' or the predictions' own dataset, else what values there are
-    scheme : rules for empty structures, "nnunet" or "brats20"
-    surface : measure HD95 too
+    regions : structures to judge instead, name -> the label values that it unites; values of no region are background
+    scheme : what is measured, and rules for empty structures: "nnunet", "brats20", "brats23" or "brats25"
+    tumour : which of brats23's rules: "glioma", "meningioma" or "metastasis"
+    tolerance : of the normalised surface Dice, in mm
+    surface : measure distances (HD95, ASSD, NSD) and lesions too
     workspace : where a dataset is looked up
     progress, notify : told how far it is, and what was assumed
 
@@ -57,30 +65,76 @@ def evaluate(
     AutosegError
         a prediction has no reference, grids differ, a file is damaged or holds a value that nobody declared
     """
-    predicted = _segmentations(Path(predictions))
+    scheme_named(scheme, tumour)
+    predicted = segmentations_in(Path(predictions))
     known = find_references(Path(references))
     if Path(predictions).is_file() and Path(references).is_file():  # two files are compared whatever they are called
         predicted = dict(zip(known, predicted.values(), strict=True))
-    labels = _labels(Path(predictions), Path(references), dataset, Workspace.find(workspace))
-    if labels is None:
-        labels = labels_from_values(list(known.values()))
-        notify(f"No dataset is known: judging the values {', '.join(map(str, labels.values[1:]))} as they are. Name one with -d.")
-    if labels.optional:  # a class that this release lacks must not count as found
-        judged = [*predicted.values(), *(known[case] for case in predicted if case in known)]
-        labels = labels.settled(set(labels_from_values(judged).values))
+    labels, targets = what_to_judge(predicted, known, Path(predictions), Path(references), dataset, regions, Workspace.find(workspace), notify)
     folder = Path(output) if output else _folder_of(Path(predictions))
     require_writable(folder)
     sweep(folder)
-    evaluation = evaluate_folder(predicted, known, labels, scheme=scheme, surface=surface, progress=progress)
+    evaluation = evaluate_folder(
+        predicted, known, labels, targets=targets, scheme=scheme, tumour=tumour, surface=surface, tolerance=tolerance, progress=progress
+    )
     csv, json = evaluation.write(folder)
     return Evaluated(evaluation, csv, json)
+
+
+def what_to_judge(
+    predicted: Mapping[str, Path],
+    known: Mapping[str, Path],
+    predictions: Path,
+    references: Path,
+    dataset: str | None,
+    regions: Mapping[str, Sequence[int]] | None,
+    place: Workspace,
+    notify: Callable[[str], None],
+) -> tuple[Labels, tuple[Target, ...]]:
+    """Labels that the files may hold, and structures to judge.
+
+    Parameters
+    ----------
+    predicted, known : case -> file
+    predictions, references : what the user named, from which the dataset may be told
+    dataset, regions : what the user asked for, or None
+    place : where a dataset is looked up
+    notify : told what was assumed
+    """
+    labels = _labels(predictions, references, dataset, place)
+    if labels is None and regions is not None:  # what the references hold may occur, and what a region names
+        paths = [known[case] for case in predicted if case in known] or list(known.values())
+        values = sorted({0}.union(labels_from_values(paths).values, *regions.values()))
+        labels = Labels(("background", *(f"label {value}" for value in values[1:])), tuple(values))
+    elif labels is None:
+        labels = labels_from_values(list(known.values()))
+        notify(f"No dataset is known: judging the values {', '.join(map(str, labels.values[1:]))} as they are. Name one with -d.")
+    if labels.optional and regions is None:  # a class that this release lacks must not count as found
+        judged = [*predicted.values(), *(known[case] for case in predicted if case in known)]
+        labels = labels.settled(set(labels_from_values(judged).values))
+    if regions is None:
+        return labels, targets_of(labels)
+    strange = sorted({value for values in regions.values() for value in values} - set(labels.values))
+    if strange:
+        raise AutosegError(
+            f"The regions name the value{'s' if len(strange) > 1 else ''} {listing(strange)}, which the dataset does not declare;"
+            f" declared are {listing(labels.values, limit=20)}. Correct the regions."
+        )
+    return labels, targets_from_regions(regions)
 
 
 def _folder_of(predictions: Path) -> Path:
     return predictions if predictions.is_dir() else predictions.parent
 
 
-def _segmentations(folder: Path) -> dict[str, Path]:
+def segmentations_in(folder: Path) -> dict[str, Path]:
+    """The segmentations in a folder, or the one file, by case.
+
+    Raises
+    ------
+    AutosegError
+        there is no such folder, or nothing in it
+    """
     if folder.is_file():
         return {stem_of(folder): folder}
     if not folder.is_dir():

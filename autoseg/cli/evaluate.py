@@ -12,30 +12,49 @@ if TYPE_CHECKING:
     from autoseg.evaluation.result import Evaluation
 
 SHOWN = {"dice": "Dice", "iou": "IoU", "precision": "precision", "sensitivity": "sensitivity", "specificity": "specificity", "accuracy": "accuracy",
-         "hd95": "HD95 mm", "volume_difference": "volume difference mm³"}  # fmt: skip
+         "hd95": "HD95 mm", "assd": "ASSD mm", "nsd": "NSD", "volume_difference": "volume difference mm³"}  # fmt: skip
+LESIONS = {"lesion_dice": "Dice", "lesion_nsd": "NSD", "lesion_hd95": "HD95 mm", "lesion_f1": "F1"}
+LESION_COUNTS = {"lesion_tp": "found", "lesion_fn": "missed", "lesion_fp": "invented", "lesion_dropped": "too small, dropped"}
+
+
+RegionsOption = Annotated[
+    list[str] | None, typer.Option("--regions", help="Structures to judge instead, such as WT=1,2,4; may be repeated, or several in quotes.")
+]
+SchemeOption = Annotated[str, typer.Option(help="What is measured, and rules for empty structures: nnunet, brats20, brats23 or brats25.")]
+TumourOption = Annotated[str, typer.Option(help="Which of brats23's rules: glioma, meningioma or metastasis.")]
+ToleranceOption = Annotated[float, typer.Option(help="Tolerance of the normalised surface Dice, in mm.")]
 
 
 def evaluate(
     predictions: Annotated[Path, typer.Option("--predictions", "-p", help="Folder of segmentations, or one file.")],
     references: Annotated[Path, typer.Option("--references", "-r", help="Folder of label files, a dataset in any known layout, or one file.")],
+    more: Annotated[list[str] | None, typer.Argument(help="Further regions, after --regions.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for metrics.csv and metrics.json. Default: that of -p.")] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="Dataset for names and regions. Default: what references or predictions tell.")
     ] = None,
-    scheme: Annotated[str, typer.Option(help="Rules for empty structures: nnunet or brats20.")] = "nnunet",
+    regions: RegionsOption = None,
+    scheme: SchemeOption = "nnunet",
+    tumour: TumourOption = "glioma",
+    tolerance: ToleranceOption = 1.0,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Judge segmentations by references. Dice, HD95 and more, per class and region, per case and mean."""
+    """Judge segmentations by references. Dice, HD95, lesions and more, per class and region, per case and mean."""
     from autoseg import api
 
-    headline("evaluate", predictions=predictions, references=references, scheme=scheme)
+    if more and not regions:
+        raise typer.BadParameter(f"got {' '.join(more)} without an option. Regions come after --regions.")
+    chosen = regions_of([*(regions or ()), *(more or ())])
+    headline("evaluate", predictions=predictions, references=references, scheme=scheme, tumour=None if tumour == "glioma" else tumour)
     with showing_progress() as progress:
         evaluated = api.evaluate(
-            predictions, references, output=output, dataset=dataset, scheme=scheme, workspace=workspace, progress=progress, notify=note
+            predictions, references, output=output, dataset=dataset, regions=chosen, scheme=scheme, tumour=tumour, tolerance=tolerance,
+            workspace=workspace, progress=progress, notify=note,
         )  # fmt: skip
     show_cases(evaluated.evaluation)
     show_means(evaluated.evaluation, "Mean over cases")
-    typer.echo(f"Mean Dice over classes: {evaluated.evaluation.foreground_mean():.4f}")
+    kind = "classes" if any(not target.region for target in evaluated.evaluation.targets) else "regions"
+    typer.echo(f"Mean Dice over {kind}: {evaluated.evaluation.foreground_mean():.4f}")
     typer.echo(f"Written: {evaluated.csv} and {evaluated.json}")
 
 
@@ -53,9 +72,35 @@ def show_means(evaluation: "Evaluation", title: str) -> None:
     ]
     heads = ["structure", *(SHOWN[key] for key in columns), "cases", "empty in reference", "empty in prediction"]
     show_table(f"{title} (scheme {evaluation.scheme}; HD95: {evaluation.hd95_convention})", heads, rows, right=range(1, len(heads)))
+    if "nsd" in means.columns:
+        tolerances = sorted({f"{value:g}" for value in evaluation.table["nsd_tolerance"]})
+        note(f"NSD: {evaluation.conventions['nsd']} of {', '.join(tolerances)} mm. ASSD: {evaluation.conventions['assd']}.")
+    show_lesions(evaluation)
     if evaluation.missing:
         cases = evaluation.table["case"].nunique() + len(evaluation.missing)
         note(f"Without a prediction, and in no number: {len(evaluation.missing)} of {cases} cases: {listing(evaluation.missing)}")
+
+
+def show_lesions(evaluation: "Evaluation") -> None:
+    """A table of the lesions' scores (means over cases) and numbers (sums), where the scheme has any."""
+    if "lesion_dice" not in evaluation.metrics:
+        return
+    means, sums = evaluation.mean(), evaluation.table.groupby("target").sum(numeric_only=True)
+    scores = [key for key in LESIONS if key in means.columns]
+    numbers = [key for key in LESION_COUNTS if key in sums.columns]
+    rows = [
+        [str(target), *(_number(means.loc[target, key]) for key in scores), *(f"{sums.loc[target, key]:.0f}" for key in numbers)]
+        for target in means.index
+    ]
+    heads = ["structure", *(LESIONS[key] for key in scores), *(LESION_COUNTS[key] for key in numbers)]
+    show_table(f"Lesions (scheme {evaluation.scheme})", heads, rows, right=range(1, len(heads)))
+
+
+def regions_of(words: list[str]) -> dict[str, tuple[int, ...]] | None:
+    """The regions that were typed, or None."""
+    from autoseg.evaluation.targets import parse_regions
+
+    return parse_regions(words) if words else None
 
 
 def show_cases(evaluation: "Evaluation") -> None:

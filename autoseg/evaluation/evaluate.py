@@ -9,7 +9,6 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from math import nan
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,10 +16,11 @@ import pandas as pd
 
 from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError, GeometryMismatch, listing
-from autoseg.evaluation.metrics import hd95
+from autoseg.evaluation.distances import ASSD_POOLED, surface_measures
 from autoseg.evaluation.pair import Pair, pair_up
 from autoseg.evaluation.result import Evaluation, Row, Target, tabulate
-from autoseg.evaluation.schemes import scheme_named
+from autoseg.evaluation.schemes import TOLERANCE, Scheme, scheme_named
+from autoseg.evaluation.targets import targets_of
 from autoseg.imaging.image import LabelMap, Spacing3, require_same_grid
 from autoseg.imaging.read import read_labels, stem_of, suffix_of
 from autoseg.progress import Progress, silent
@@ -28,26 +28,6 @@ from autoseg.progress import Progress, silent
 _LISTED = 20  # findings, names, or values in one message
 _Job = TypeVar("_Job")
 _Answer = TypeVar("_Answer")
-
-
-def targets_of(labels: Labels) -> tuple[Target, ...]:
-    """What a dataset's labels ask to be judged: the classes without the background, then the regions.
-
-    Raises
-    ------
-    AutosegError
-        a region has the name of a class that is something else, or there is only background
-    """
-    classes = {name: (value,) for name, value in zip(labels.names[1:], labels.values[1:], strict=True)}
-    targets = [Target(name, values) for name, values in classes.items()]
-    for name, values in labels.regions.items():
-        if name not in classes:
-            targets.append(Target(name, tuple(values), region=True))
-        elif tuple(values) != classes[name]:
-            raise AutosegError(f"'{name}' is the class {classes[name][0]} and also the region {tuple(values)}: give one of them another name.")
-    if not targets:
-        raise AutosegError("The labels declare nothing but background: there is nothing to evaluate.")
-    return tuple(targets)
 
 
 def labels_from_values(paths: Sequence[Path], *, workers: int | None = None) -> Labels:
@@ -75,7 +55,15 @@ def labels_from_values(paths: Sequence[Path], *, workers: int | None = None) -> 
 
 
 def evaluate_case(
-    prediction: LabelMap, reference: LabelMap, targets: Sequence[Target], *, scheme: str, ignore: int | None = None, surface: bool = True
+    prediction: LabelMap,
+    reference: LabelMap,
+    targets: Sequence[Target],
+    *,
+    scheme: str,
+    tumour: str = "glioma",
+    ignore: int | None = None,
+    surface: bool = True,
+    tolerance: float = TOLERANCE,
 ) -> list[Row]:
     """Judge one prediction.
 
@@ -83,9 +71,10 @@ def evaluate_case(
     ----------
     prediction, reference : the user's values on one grid; a value of no target is background
     targets : structures to judge
-    scheme : rules for empty structures, a key of `SCHEMES`
+    scheme, tumour : rules, see `autoseg.evaluation.schemes.scheme_named`
     ignore : value of reference voxels that count nowhere; where borders are measured, they belong to no structure on either side
-    surface : whether to compute HD95
+    surface : whether to measure distances and lesions
+    tolerance : of the NSD, millimetres, unless the scheme has one of its own
 
     Returns
     -------
@@ -98,9 +87,10 @@ def evaluate_case(
     AutosegError
         an unknown scheme
     """
+    rules = scheme_named(scheme, tumour)
     require_same_grid(reference.geometry, prediction.geometry)
     pair = pair_up(prediction.array, reference.array, [value for target in targets for value in target.values], ignore=ignore)
-    return _rows(pair, targets, reference.geometry.spacing, scheme, surface)
+    return _rows(pair, targets, reference.geometry.spacing, rules, surface, tolerance)
 
 
 def evaluate_folder(
@@ -108,8 +98,11 @@ def evaluate_folder(
     references: Mapping[str, Path] | Path,
     labels: Labels,
     *,
+    targets: Sequence[Target] | None = None,
     scheme: str = "nnunet",
+    tumour: str = "glioma",
     surface: bool = True,
+    tolerance: float = TOLERANCE,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -119,8 +112,10 @@ def evaluate_folder(
     ----------
     predictions, references : case -> label file, or a folder whose label files are named after their cases
     labels : what the values mean
-    scheme : rules for empty structures, a key of `SCHEMES`
-    surface : whether to compute HD95
+    targets : structures to judge; None: what `labels` declare
+    scheme, tumour : rules, see `autoseg.evaluation.schemes.scheme_named`
+    surface : whether to measure distances and lesions
+    tolerance : of the NSD, millimetres, unless the scheme has one of its own
     workers : cases judged together; None: one for each processor
     progress : told after each case
 
@@ -134,8 +129,10 @@ def evaluate_folder(
         no prediction; predictions without reference; or, for all such cases together, a file that cannot be read, that lies on another grid
         (`GeometryMismatch` if that is all), or that holds a value nobody declared
     """
-    scheme_named(scheme)
-    targets = targets_of(labels)
+    rules = scheme_named(scheme, tumour)
+    if not tolerance >= 0:
+        raise AutosegError(f"The tolerance of the normalised surface Dice is {tolerance} mm; give 0 or more.")
+    judged = targets_of(labels) if targets is None else tuple(targets)
     predicted, expected = (dict(given) if isinstance(given, Mapping) else label_files(given) for given in (predictions, references))
     if not predicted:
         raise AutosegError(f"There is no prediction to evaluate{f' in {predictions}' if isinstance(predictions, Path) else ''}.")
@@ -145,16 +142,18 @@ def evaluate_folder(
             f"No reference for the prediction of: {listing(strangers, limit=_LISTED)}. Remove these predictions, or give their references."
         )
 
-    def judge(case: str) -> list[Row]:
+    def judge(case: str) -> tuple[list[Row], float]:
         prediction, reference = _read_pair(predicted[case], expected[case])
         pair = pair_up(prediction.array, reference.array, labels.allowed, ignore=labels.ignore)
         _require_declared(pair, prediction, reference, predicted[case], expected[case])
-        return _rows(pair, targets, reference.geometry.spacing, scheme, surface)
+        spacing = reference.geometry.spacing
+        return _rows(pair, judged, spacing, rules, surface, tolerance), _tolerance(rules, spacing, tolerance)
 
     cases = sorted(predicted)
     done = _in_threads({case: case for case in cases}, judge, workers, progress)
     missing = tuple(sorted(expected.keys() - predicted.keys()))
-    return Evaluation(scheme, targets, tabulate({case: done[case] for case in cases}, scheme), missing)
+    table = tabulate({case: done[case][0] for case in cases}, rules, {case: done[case][1] for case in cases})
+    return Evaluation(rules.name, judged, table, missing, {"hd95": rules.hd95, "assd": ASSD_POOLED, "nsd": rules.nsd})
 
 
 def label_files(folder: Path) -> dict[str, Path]:
@@ -182,17 +181,24 @@ def label_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _rows(pair: Pair, targets: Sequence[Target], spacing: Spacing3, scheme: str, surface: bool) -> list[Row]:
-    rules = scheme_named(scheme)
+def _rows(pair: Pair, targets: Sequence[Target], spacing: Spacing3, scheme: Scheme, surface: bool, tolerance: float) -> list[Row]:
     boxes = pair.boxes() if surface else []
+    limit = _tolerance(scheme, spacing, tolerance)
     rows = []
     for target in targets:
         counts = pair.counts(target.values)
-        distance: float | None = None
-        if surface:
-            distance = hd95(*pair.masks(target.values, boxes), spacing) if counts.prediction and counts.reference else nan
-        rows.append(Row.of(target, counts, distance, spacing, rules))
+        if not surface:
+            rows.append(Row.of(target, counts, None, spacing, scheme))
+            continue
+        masks = pair.masks(target.values, boxes)
+        distances = surface_measures(*masks, spacing, tolerance=limit, hd95_convention=scheme.hd95, nsd_convention=scheme.nsd)
+        lesions = scheme.lesions(*masks, spacing) if scheme.lesions else None
+        rows.append(Row.of(target, counts, distances, spacing, scheme, lesions))
     return rows
+
+
+def _tolerance(scheme: Scheme, spacing: Spacing3, tolerance: float) -> float:
+    return float(tolerance) if scheme.tolerance is None else scheme.tolerance * min(spacing)
 
 
 def _read_pair(prediction: Path, reference: Path) -> tuple[LabelMap, LabelMap]:

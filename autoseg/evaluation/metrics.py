@@ -1,8 +1,7 @@
-"""Measures of agreement between a predicted mask and a reference mask.
+"""Agreement of a predicted mask with a reference mask, in counts of voxels.
 
 - Every ratio is a function of four counts; 0 / 0 is not a number here, and `schemes.py` says what a report makes of it.
-- HD95 has three conventions in use; the one here is the 95th percentile of the pooled two-way border distances, border voxels by the
-  6-neighbourhood cross (as medpy and panoptica do). The maxima of two one-way percentiles, area-weighted or not, give other numbers.
+- What depends on where the voxels are is in `distances.py` and `lesions.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.imaging.image import Spacing3
-from autoseg.imaging.surfaces import border_distances
-
-HD95_CONVENTION = "95th percentile of the pooled two-way border distances"
 
 
 @dataclass(frozen=True)
@@ -93,21 +89,9 @@ def volume(voxels: int, spacing: Spacing3) -> float:
     return voxels * prod(spacing)
 
 
-def hd95(prediction_ZYX: NDArray[np.bool_], reference_ZYX: NDArray[np.bool_], spacing: Spacing3) -> float:
-    """95 % Hausdorff distance: the 95th percentile of the pooled two-way border distances.
-
-    Parameters
-    ----------
-    prediction_ZYX, reference_ZYX : bool (Z, Y, X)
-    spacing : millimetres along Z, Y, X
-
-    Returns
-    -------
-    millimetres; not a number where either mask is empty
-    """
-    if not prediction_ZYX.any() or not reference_ZYX.any():
-        return nan
-    return float(np.percentile(np.concatenate(border_distances(prediction_ZYX, reference_ZYX, spacing)), 95))
+def relative_volume_difference(c: Counts) -> float:
+    """(prediction - reference) / reference, -1 or more; not a number where the reference is empty."""
+    return _ratio(c.prediction - c.reference, c.reference)
 
 
 def _ratio(numerator: int, denominator: int) -> float:

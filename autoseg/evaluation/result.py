@@ -1,25 +1,28 @@
 """What an evaluation found: one row for each case and target, and the means that are read from it.
 
-- Rows keep the counts, so that another scheme's answer needs no second look at the voxels.
+- Rows keep the counts, so that another scheme's answer needs no second look at the voxels, unless it measures otherwise.
 - A mean passes over what is not a number, and says over how many cases it went and where the structure was absent.
-- Scheme and HD95 convention stand in every table and file: numbers of different schemes cannot be told apart by looking.
+- Scheme and conventions stand in every table and file: numbers of different schemes cannot be told apart by looking.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from autoseg.errors import AutosegError
-from autoseg.evaluation.metrics import HD95_CONVENTION, RATIOS, Counts, volume
-from autoseg.evaluation.schemes import Scheme, measure, scheme_named
+from autoseg.evaluation.distances import ASSD_POOLED, HD95_POOLED, NSD_POOLED, SURFACE_METRICS
+from autoseg.evaluation.metrics import RATIOS, Counts, relative_volume_difference, volume
+from autoseg.evaluation.schemes import SCHEMES, TOLERANCE, Scheme, measure, scheme_named
 from autoseg.files import write_json, write_text
 from autoseg.imaging.image import Spacing3
 
-VOLUMES = ("volume_prediction", "volume_reference", "volume_difference")
-METRICS = (*RATIOS, "hd95", *VOLUMES)
+VOLUMES = ("volume_prediction", "volume_reference", "volume_difference", "relative_volume_difference")
+LESIONS = ("lesion_dice", "lesion_nsd", "lesion_hd95", "lesion_f1", "lesion_tp", "lesion_fp", "lesion_fn", "lesion_dropped")
+METRICS = (*RATIOS, *SURFACE_METRICS, *LESIONS, *VOLUMES)
+_CONVENTIONS = ("nsd_tolerance", "hd95_convention", "nsd_convention")
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Row:
     Attributes
     ----------
     target, region : see `Target`
-    metrics : metric -> value; dice, iou, precision, sensitivity, specificity, accuracy without unit, hd95 in mm (absent if it was not
-        asked for), volumes in mm^3 (difference: prediction minus reference)
+    metrics : metric -> value; dice, iou, precision, sensitivity, specificity, accuracy without unit; hd95 and assd in mm, nsd (absent if they
+        were not asked for); the scheme's scores of lesions, if it has any; volumes in mm^3 (difference: prediction minus reference)
     counts : voxels by agreement, without the ignored
     """
 
@@ -65,10 +68,19 @@ class Row:
     counts: Counts
 
     @classmethod
-    def of(cls, target: Target, counts: Counts, distance: float | None, spacing: Spacing3, scheme: Scheme) -> "Row":
+    def of(
+        cls,
+        target: Target,
+        counts: Counts,
+        surface: Mapping[str, float] | None,
+        spacing: Spacing3,
+        scheme: Scheme,
+        lesions: Mapping[str, float] | None = None,
+    ) -> "Row":
+        """Put the numbers of one target together; `surface` and `lesions` as `surface_measures` and `Scheme.lesions` give them, or None."""
         predicted, expected = volume(counts.prediction, spacing), volume(counts.reference, spacing)
-        volumes = dict(zip(VOLUMES, (predicted, expected, predicted - expected), strict=True))
-        return cls(target.name, target.region, measure(counts, distance, scheme) | volumes, counts)
+        volumes = dict(zip(VOLUMES, (predicted, expected, predicted - expected, relative_volume_difference(counts)), strict=True))
+        return cls(target.name, target.region, measure(counts, surface, scheme) | dict(lesions or {}) | volumes, counts)
 
 
 @dataclass(frozen=True)
@@ -77,19 +89,24 @@ class Evaluation:
 
     Attributes
     ----------
-    scheme : name of the rules for empty structures, see `autoseg.evaluation.schemes`
+    scheme : name of the rules, see `autoseg.evaluation.schemes`
     targets : the classes, then the regions
     table : a row for each case and target; columns case, target, region, scheme, the metrics (see `Row`; those of `METRICS` that were asked
-        for), tp, fp, fn, tn, hd95_convention
+        for), tp, fp, fn, tn, and if distances were: nsd_tolerance (mm), hd95_convention, nsd_convention
     missing : cases with a reference but no prediction; they are in no number
-    hd95_convention : what HD95 means here
+    conventions : what hd95, assd and nsd mean here
     """
 
     scheme: str
     targets: tuple[Target, ...]
     table: pd.DataFrame
     missing: tuple[str, ...] = ()
-    hd95_convention: str = HD95_CONVENTION
+    conventions: Mapping[str, str] = field(default_factory=lambda: {"hd95": HD95_POOLED, "assd": ASSD_POOLED, "nsd": NSD_POOLED})
+
+    @property
+    def hd95_convention(self) -> str:
+        """What HD95 means here."""
+        return self.conventions["hd95"]
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -108,16 +125,32 @@ class Evaluation:
         return pd.DataFrame([self._summary(target) for target in self.targets]).set_index("target")
 
     def foreground_mean(self, metric: str = "dice") -> float:
-        """Mean over the classes, without regions, of the mean over the cases; classes without any number are passed over."""
+        """Mean over the classes, without regions, of the mean over the cases; over the regions where there is no class.
+
+        Classes without any number are passed over.
+        """
         if metric not in self.metrics:
             raise AutosegError(f"There is no metric '{metric}' in this evaluation. Choose one of: {', '.join(self.metrics)}.")
         mean = self.mean()
-        return float(mean.loc[~mean["region"], metric].mean())
+        classes = mean.loc[~mean["region"]]
+        return float((mean if classes.empty else classes)[metric].mean())
 
     def under(self, scheme: str) -> "Evaluation":
-        """The same counts and distances under another scheme's rules for empty structures."""
-        rules = scheme_named(scheme)
-        rows = [measure(Counts(*(int(row[field.name]) for field in fields(Counts))), row.get("hd95"), rules) for row in self.table.to_dict("records")]
+        """The same counts and distances under another scheme's rules for empty structures.
+
+        Raises
+        ------
+        AutosegError
+            there is no such scheme, or one of the two measures what the other does not: that takes another look at the voxels
+        """
+        rules, own = scheme_named(scheme), SCHEMES.get(self.scheme)
+        if own is None or any((a.lesions, a.hd95, a.nsd) != (None, HD95_POOLED, NSD_POOLED) for a in (rules, own)):
+            raise AutosegError(f"{self.scheme} and {scheme} do not measure the same. Evaluate the segmentations again with the scheme {scheme}.")
+        distances = [name for name in SURFACE_METRICS if name in self.table.columns]
+        rows = [
+            measure(Counts(*(int(row[part.name]) for part in fields(Counts))), {name: row[name] for name in distances}, rules)
+            for row in self.table.to_dict("records")
+        ]
         return replace(self, scheme=scheme, table=self.table.assign(scheme=scheme, **{name: [row[name] for row in rows] for name in rows[0]}))
 
     def write(self, folder: Path) -> tuple[Path, Path]:
@@ -162,12 +195,13 @@ class Evaluation:
             }
             targets.append({"name": target.name, "values": target.values} | {key: flat[key] for key in flat if key != "target"} | statistics)
         cases: dict[str, dict[str, Any]] = {}
-        for row in self.table.drop(columns=["region", "scheme", "hd95_convention"]).to_dict("records"):
+        for row in self.table.drop(columns=["region", "scheme", *_CONVENTIONS], errors="ignore").to_dict("records"):
             cases.setdefault(str(row.pop("case")), {})[str(row.pop("target"))] = row
         return {
             "scheme": self.scheme,
-            "hd95_convention": self.hd95_convention,
-            "units": {"hd95": "mm", "volume": "mm^3"},
+            "conventions": dict(self.conventions) if "hd95" in self.metrics else {},
+            "nsd_tolerance": float(self.table["nsd_tolerance"].max()) if "nsd" in self.metrics else None,
+            "units": {"hd95": "mm", "assd": "mm", "lesion_hd95": "mm", "nsd_tolerance": "mm", "volume": "mm^3"},
             "foreground_mean": {name: self.foreground_mean(name) for name in self.metrics},
             "targets": targets,
             "missing": list(self.missing),
@@ -175,15 +209,12 @@ class Evaluation:
         }
 
 
-def tabulate(rows_of: Mapping[str, list[Row]], scheme: str) -> pd.DataFrame:
-    """The table of `Evaluation` from each case's rows."""
-    return pd.DataFrame(
-        [
-            {"case": case, "target": row.target, "region": row.region, "scheme": scheme}
-            | dict(row.metrics)
-            | asdict(row.counts)
-            | {"hd95_convention": HD95_CONVENTION}
-            for case, rows in rows_of.items()
-            for row in rows
-        ]
-    )
+def tabulate(rows_of: Mapping[str, list[Row]], scheme: Scheme, tolerance: Mapping[str, float] | float = TOLERANCE) -> pd.DataFrame:
+    """The table of `Evaluation` from each case's rows; `tolerance` of the NSD in mm, for all cases or for each."""
+    table = []
+    for case, rows in rows_of.items():
+        named = dict(zip(_CONVENTIONS, (tolerance if isinstance(tolerance, float) else tolerance[case], scheme.hd95, scheme.nsd), strict=True))
+        for row in rows:
+            first = {"case": case, "target": row.target, "region": row.region, "scheme": scheme.name}
+            table.append(first | dict(row.metrics) | asdict(row.counts) | (named if "hd95" in row.metrics else {}))
+    return pd.DataFrame(table)

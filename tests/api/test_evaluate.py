@@ -1,8 +1,10 @@
 """Which files are judged, by whose labels: nothing is passed over in silence."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import autoseg
@@ -66,3 +68,53 @@ def test_a_class_that_a_release_lacks_is_not_judged(tmp_path: Path) -> None:
     save(tmp_path / "p" / f"{name}.nii.gz", 1, 2, 4)
     targets = autoseg.evaluate(tmp_path / "p", tmp_path / "r", scheme="brats20").evaluation.targets
     assert "cavity" in {target.name for target in targets}
+
+
+def test_regions_need_no_dataset(folders: tuple[Path, Path]) -> None:
+    notes: list[str] = []
+    found = autoseg.evaluate(*folders, regions={"WT": (1, 2), "ET": (2,), "never": (7,)}, notify=notes.append).evaluation
+    assert notes == []
+    assert [(target.name, target.values) for target in found.targets] == [("WT", (1, 2)), ("ET", (2,)), ("never", (7,))]
+    assert found.table["dice"].tolist()[:2] == [1.0, pytest.approx(2 / 3)]
+    assert found.mean().loc["never", "empty_both"] == 1
+    assert found.foreground_mean() == pytest.approx((1 + 2 / 3) / 2)
+    assert autoseg.evaluate(*folders, regions={"ET": (2,)}).evaluation.table["tp"].tolist() == [1]  # the value 1 is background here
+
+
+def test_a_value_that_neither_regions_nor_references_have_is_refused(folders: tuple[Path, Path]) -> None:
+    save(folders[0] / "b.nii.gz", 1, 2, 3)  # enhancing tumour by the other convention, perhaps
+    with pytest.raises(AutosegError, match=r"b\.nii\.gz holds the value 3"):
+        autoseg.evaluate(*folders, regions={"WT": (1, 2, 4), "ET": (4,)})
+
+
+def test_regions_must_fit_the_dataset_that_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    name = "BraTS20_Training_001"
+    for modality in ("t1", "t1ce", "t2", "flair"):
+        save(tmp_path / "d" / name / f"{name}_{modality}.nii.gz", 5, 5)
+    save(tmp_path / "d" / name / f"{name}_seg.nii.gz", 1, 2, 4)
+    save(tmp_path / "q" / f"{name}.nii.gz", 1, 2, 1)
+    found = autoseg.evaluate(tmp_path / "q", tmp_path / "d", regions={"core": (1, 4)}).evaluation
+    assert found.table[["target", "tp"]].values.tolist() == [["core", 2]]
+    with pytest.raises(AutosegError, match="regions name the value 3, which the dataset does not declare"):
+        autoseg.evaluate(tmp_path / "q", tmp_path / "d", regions={"core": (1, 3)})
+
+
+@pytest.mark.parametrize("scheme", ["nnunet", "brats20", "brats23", "brats25"])
+def test_every_file_names_scheme_and_conventions(folders: tuple[Path, Path], scheme: str) -> None:
+    found = autoseg.evaluate(*folders, scheme=scheme, tolerance=2.0)
+    assert found.evaluation.scheme == scheme
+    table = pd.read_csv(found.csv)
+    assert set(table["scheme"]) == {scheme}
+    assert set(table["hd95_convention"]) == {found.evaluation.conventions["hd95"]}
+    assert set(table["nsd_tolerance"]) == {0.5 if scheme == "brats25" else 2.0}
+    assert json.loads(found.json.read_text())["scheme"] == scheme
+    assert ("lesion_dice" in table) == (scheme in ("brats23", "brats25"))
+
+
+def test_what_cannot_be_is_said_before_anything_is_read(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(AutosegError, match="no metric scheme 'brats24'"):
+        autoseg.evaluate(*folders, scheme="brats24")
+    with pytest.raises(AutosegError, match="nnunet has the same rules for every tumour"):
+        autoseg.evaluate(*folders, tumour="metastasis")
+    with pytest.raises(AutosegError, match=r"tolerance .* is -1 mm"):
+        autoseg.evaluate(*folders, tolerance=-1)

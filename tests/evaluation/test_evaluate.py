@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError, GeometryMismatch
-from autoseg.evaluation.evaluate import evaluate_case, evaluate_folder, labels_from_values, targets_of
-from autoseg.evaluation.metrics import counts, dice, hd95, specificity
+from autoseg.evaluation.distances import surface_measures
+from autoseg.evaluation.evaluate import evaluate_case, evaluate_folder, labels_from_values
+from autoseg.evaluation.metrics import counts, dice, specificity
 from autoseg.evaluation.result import Target
+from autoseg.evaluation.targets import targets_of
 from autoseg.imaging.image import Geometry, LabelMap
 
 BRATS = Labels(
@@ -22,6 +24,7 @@ BRATS = Labels(
     regions={"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)},
 )
 SPACING = (3.0, 1.0, 0.5)
+OF_SURFACES = ["hd95", "assd", "nsd", "nsd_tolerance", "hd95_convention", "nsd_convention"]
 
 
 def phantom(seed: int, enhancing: bool = True) -> NDArray[np.uint8]:
@@ -56,30 +59,6 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "out", tmp_path / "labels"
 
 
-def test_targets_are_classes_then_regions() -> None:
-    names = [(target.name, target.values, target.region) for target in targets_of(BRATS)]
-    assert names == [
-        ("necrosis", (1,), False),
-        ("edema", (2,), False),
-        ("enhancing", (4,), False),
-        ("WT", (1, 2, 4), True),
-        ("TC", (1, 4), True),
-        ("ET", (4,), True),
-    ]
-
-
-def test_a_region_that_is_a_class_is_judged_once() -> None:
-    labels = Labels(("background", "ET", "rest"), (0, 4, 1), {"ET": (4,), "WT": (1, 4)})
-    assert [target.name for target in targets_of(labels)] == ["ET", "rest", "WT"]
-    with pytest.raises(AutosegError, match="'ET' is the class 4 and also the region"):
-        targets_of(Labels(("background", "ET"), (0, 4), {"ET": (1, 4)}))
-
-
-def test_there_must_be_something_to_judge() -> None:
-    with pytest.raises(AutosegError, match="nothing but background"):
-        targets_of(Labels(("background",), (0,)))
-
-
 def test_each_row_is_what_its_masks_say() -> None:
     reference = phantom(0)
     prediction = np.roll(phantom(1), 2, axis=2)
@@ -90,7 +69,9 @@ def test_each_row_is_what_its_masks_say() -> None:
         assert row.counts == counts(*masks)
         assert row.metrics["dice"] == dice(row.counts) > 0
         assert row.metrics["specificity"] == specificity(row.counts)
-        assert row.metrics["hd95"] == hd95(*masks, SPACING) > 0
+        distances = surface_measures(*masks, SPACING, tolerance=1.0)
+        assert {name: row.metrics[name] for name in distances} == distances
+        assert row.metrics["hd95"] > 0
         assert row.metrics["volume_prediction"] == pytest.approx(masks[0].sum() * 1.5)
         assert row.metrics["volume_difference"] == pytest.approx((masks[0].sum() - masks[1].sum()) * 1.5)
 
@@ -147,7 +128,7 @@ def test_workers_and_scheme_change_no_count(folders: tuple[Path, Path]) -> None:
 
 def test_without_surfaces_the_rest_is_the_same(folders: tuple[Path, Path]) -> None:
     full = evaluate_folder(*folders, BRATS)
-    pd.testing.assert_frame_equal(evaluate_folder(*folders, BRATS, surface=False).table, full.table.drop(columns="hd95"))
+    pd.testing.assert_frame_equal(evaluate_folder(*folders, BRATS, surface=False).table, full.table.drop(columns=OF_SURFACES))
 
 
 def test_paths_may_be_named_by_case(folders: tuple[Path, Path]) -> None:

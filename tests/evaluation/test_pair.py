@@ -7,10 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from autoseg.evaluation import pair as pair_module
-from autoseg.evaluation.metrics import counts, hd95
+from autoseg.evaluation.distances import surface_measures
+from autoseg.evaluation.metrics import counts
 from autoseg.evaluation.pair import pair_up
 
 UNIONS = [(1,), (2,), (4,), (1, 4), (1, 2, 4)]
+
+
+def hd95(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float]) -> float:
+    return surface_measures(a, b, spacing, tolerance=1.0)["hd95"]
 
 
 def label_maps(seed: int, shape: tuple[int, int, int] = (9, 11, 10), values: tuple[int, ...] = (0, 0, 0, 1, 2, 4)) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from autoseg.errors import AutosegError
-from autoseg.evaluation.metrics import HD95_CONVENTION, Counts
-from autoseg.evaluation.result import METRICS, Evaluation, Row, Target, tabulate
+from autoseg.evaluation.distances import ASSD_POOLED, HD95_POOLED, NSD_POOLED, SURFACE_METRICS
+from autoseg.evaluation.metrics import RATIOS, Counts
+from autoseg.evaluation.result import VOLUMES, Evaluation, Row, Target, tabulate
 from autoseg.evaluation.schemes import SCHEMES
 
 TARGETS = (Target("core", (1,)), Target("rim", (4,)), Target("whole", (1, 4), region=True))
@@ -25,21 +26,24 @@ def evaluation(scheme: str = "nnunet", surface: bool = True) -> Evaluation:
     }
     rows = {
         case: [
-            Row.of(target, counts, distance if surface else None, SPACING, SCHEMES[scheme])
+            Row.of(target, counts, {"hd95": distance, "assd": distance / 2, "nsd": 0.5} if surface else None, SPACING, SCHEMES[scheme])
             for target, (counts, distance) in zip(TARGETS, answers, strict=True)
         ]
         for case, answers in found.items()
     }
-    return Evaluation(scheme, TARGETS, tabulate(rows, scheme), missing=("d",))
+    return Evaluation(scheme, TARGETS, tabulate(rows, SCHEMES[scheme]), missing=("d",))
 
 
 def test_a_row_for_each_case_and_target() -> None:
     table = evaluation().table
     assert list(zip(table["case"], table["target"], strict=True)) == [(case, target.name) for case in "abc" for target in TARGETS]
-    assert list(table.columns) == ["case", "target", "region", "scheme", *METRICS, "tp", "fp", "fn", "tn", "hd95_convention"]
+    metrics = [*RATIOS, *SURFACE_METRICS, *VOLUMES]
+    conventions = ["nsd_tolerance", "hd95_convention", "nsd_convention"]
+    assert list(table.columns) == ["case", "target", "region", "scheme", *metrics, "tp", "fp", "fn", "tn", *conventions]
     first = table.iloc[0]
     assert (first["volume_prediction"], first["volume_reference"], first["volume_difference"]) == (6.0, 6.0, 0.0)
     assert table.iloc[7]["volume_difference"] == -6.0
+    assert table.iloc[7]["relative_volume_difference"] == -1.0
 
 
 def test_the_mean_passes_over_what_is_no_number_and_says_so() -> None:
@@ -86,14 +90,27 @@ def test_without_surfaces_there_is_no_hd95() -> None:
         found.foreground_mean("hd95")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_mean_is_over_regions_where_there_is_no_class() -> None:
+    found = evaluation()
+    regions = Evaluation("nnunet", TARGETS[2:], found.table[found.table["region"]])
+    assert regions.foreground_mean() == pytest.approx(found.mean().loc["whole", "dice"])
+
+
+@pytest.mark.parametrize("scheme", ["brats23", "brats25"])
+def test_what_was_measured_otherwise_is_not_converted(scheme: str) -> None:
+    with pytest.raises(AutosegError, match=f"nnunet and {scheme} do not measure the same"):
+        evaluation().under(scheme)
+
+
+@pytest.mark.parametrize("scheme", ["nnunet", "brats20"])
 def test_files_hold_the_table_and_name_scheme_and_convention(tmp_path: Path, scheme: str) -> None:
     found = evaluation(scheme)
     csv, text = found.write(tmp_path / "new")
     pd.testing.assert_frame_equal(pd.read_csv(csv), found.table, check_dtype=False)
     document = json.loads(text.read_text())
     assert document["scheme"] == scheme
-    assert document["hd95_convention"] == HD95_CONVENTION
+    assert document["conventions"] == {"hd95": HD95_POOLED, "assd": ASSD_POOLED, "nsd": NSD_POOLED}
+    assert document["nsd_tolerance"] == 1.0
     assert document["missing"] == ["d"]
     assert document["foreground_mean"]["dice"] == pytest.approx(found.foreground_mean())
     rim = document["targets"][1]
