@@ -1,6 +1,6 @@
 """autoseg: self-configuring segmentation of medical images.
 
-- `check`, `plan`, `train`, `predict`, `evaluate` and `demo` are the commands of the same names; `plan_from_files`, `check_plan` and `costs` are
+- `check`, `plan`, `train`, `predict`, `ensemble`, `evaluate` and `demo` are the commands of the same names; `plan_from_files`, `check_plan` and `costs` are
   what `autoseg plan` does without images. They take paths and plain values, return dataclasses and print nothing.
 - Each is imported when it is first used, so that `import autoseg` costs nothing.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from autoseg.api import (
         CheckedPlan,
         Demonstrated,
+        Ensembled,
         Evaluated,
         Planned,
         Predicted,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         check_plan,
         costs,
         demo,
+        ensemble,
         evaluate,
         plan,
         plan_from_files,
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AutosegError", "CheckedPlan", "Demonstrated", "Evaluated", "Planned", "Predicted", "Trained", "check", "check_plan", "costs", "demo",
-    "evaluate", "plan", "plan_from_files", "predict", "train",
+    "AutosegError", "CheckedPlan", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted", "Trained", "check", "check_plan", "costs",
+    "demo", "ensemble", "evaluate", "plan", "plan_from_files", "predict", "train",
 ]  # fmt: skip
 
 

@@ -1,3 +1,4 @@
-"""The record that lies beside predictions and says what made them; apart from the rest, so that reading it does not load torch."""
+"""Records that lie beside predictions and say what made them; apart from the rest, so that reading one does not load torch."""
 
-RECORD = "predictions.json"
+RECORD = "predictions.json"  # of models
+ENSEMBLE_RECORD = "ensemble.json"  # of predictions made elsewhere
