@@ -36,6 +36,8 @@ def make_small_plan(
     network: dict[str, Any] | None = None,
     precision: str = "float32",
     learned_mirroring: Sequence[int] | None = None,
+    regions: dict[str, Sequence[int]] | None = None,
+    region_order: Sequence[int] = (),
 ) -> Plan:
     dimensions = len(patch)
     ones, twos, threes = [1] * dimensions, [2] * dimensions, [3] * dimensions
@@ -66,7 +68,9 @@ def make_small_plan(
         "training": {"batch_dice": False, "precision": precision, "recipes": {"default": recipe}},
         "inference": {"mirror_axes": list(range(dimensions))} | (inference or {}),
     }
-    labels = {"names": [f"class {value}" for value in values], "values": list(values), "ignore": ignore}
+    labels: dict[str, Any] = {"names": [f"class {value}" for value in values], "values": list(values), "ignore": ignore}
+    if regions:
+        labels |= {"regions": regions, "region_order": list(region_order), "trained": "regions"}
     dataset = {
         "name": "Dataset001_Small", "layout": "nnunet", "channel_names": list(channels), "labels": labels, "num_cases": 4, "file_ending": ending,
     }  # fmt: skip

@@ -208,7 +208,9 @@ def _train(job: Job, key: Key, ready: TrainingData, training: list[str], validat
     seed = run.seed if run else job.seed
 
     def patches(names: list[str], augmentation: Augmentation | None, seed: int) -> PatchSource:
-        return PatchSource(ready.store, names, job.configuration, augmentation, seed, num_classes=len(job.plan.dataset.labels.values))
+        regions = job.plan.labels.region_classes if job.plan.learns_regions else None
+        classes = len(job.plan.labels.values)
+        return PatchSource(ready.store, names, job.configuration, augmentation, seed, num_classes=classes, regions=regions)
 
     with enough_memory(job.device, TOO_LARGE):
         trainer = Trainer(

@@ -1,6 +1,7 @@
 """A dataset as the program sees it, whatever folder layout it came from.
 
 - Labels keep the user's own values (BraTS 0, 1, 2, 4). Inside the program classes are 0..K-1: class k is `values[k]`, class 0 is background.
+- Regions may overlap. Where an order of painting is declared, a segmentation can be made of them again: each region in turn paints its value.
 - Channels have names; inputs at prediction time are matched by name, never by luck.
 """
 
@@ -23,6 +24,7 @@ class Labels:
     regions : name -> the user's values it unites (BraTS: whole tumour = 1, 2, 4); may be empty
     ignore : the user's value of voxels that nobody annotated, or None
     optional : values that the layout allows but a release may lack (BraTS 4, the resection cavity); the check drops those that no case has
+    region_order : the value that each region paints, in the order of `regions`, later over earlier (BraTS: 2, 1, 4); empty where none is declared
     """
 
     names: tuple[str, ...]
@@ -30,6 +32,7 @@ class Labels:
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ignore: int | None = None
     optional: tuple[int, ...] = ()
+    region_order: tuple[int, ...] = ()
 
     @property
     def allowed(self) -> tuple[int, ...]:
@@ -41,12 +44,24 @@ class Labels:
         gone = set(self.optional) - seen
         kept = [index for index, value in enumerate(self.values) if value not in gone]
         regions = {name: tuple(value for value in values if value not in gone) for name, values in self.regions.items()}
+        painted = zip(regions.values(), self.region_order, strict=False)
         return Labels(
             names=tuple(self.names[index] for index in kept),
             values=tuple(self.values[index] for index in kept),
             regions={name: values for name, values in regions.items() if values},
             ignore=self.ignore,
+            region_order=tuple(value for values, value in painted if values),
         )
+
+    @property
+    def region_classes(self) -> tuple[tuple[int, ...], ...]:
+        """The classes 1..K-1 that each region unites, in the order of `regions`."""
+        return tuple(tuple(self.values.index(value) for value in values) for values in self.regions.values())
+
+    @property
+    def painted_classes(self) -> tuple[int, ...]:
+        """The class that each region paints, in the order of `regions`; empty where no order is declared."""
+        return tuple(self.values.index(value) for value in self.region_order)
 
     def to_classes(self, values_ZYX: NDArray[np.integer]) -> NDArray[np.int16]:
         """The user's values -> classes 0..K-1; the ignore label, or a value never declared, -> -1. Any shape."""

@@ -4,10 +4,11 @@
   (n_in, n_out, order) and applied as a matrix product, gives what a spline library gives, on any device.
 - Output voxel i reads input coordinate (i + 0.5) * n_in / n_out - 0.5; edges are repeated. Axes that shrink come first.
 - Labels are resampled as one-hot channels and decided by the larger share, so that thin structures survive.
-- Logits become classes slab by slab, so that the logits at the target size never exist.
+- Logits become classes slab by slab, so that the logits at the target size never exist: the largest wins, or, where channels are regions
+  that may overlap, each in turn paints its class.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -89,16 +90,31 @@ def resampled_argmax(logits_CZYX: Tensor, shape: Shape3, *, order: int, nearest_
     -------
     tensor (*shape) on the same device, uint8 for up to 256 channels, else int16
     """
-    channels = logits_CZYX.shape[0]
-    ranges = _ranges(logits_CZYX)
-    operators = _operators(_shape_of(logits_CZYX), shape, order, nearest_axis)
-    result = torch.empty(shape, dtype=torch.uint8 if channels <= 256 else torch.int16, device=logits_CZYX.device)
-    widest = max(shape[1], logits_CZYX.shape[2]) * max(shape[2], logits_CZYX.shape[3])
-    thickness = max(1, _SLAB_ELEMENTS // (channels * widest))
-    for start in range(0, shape[0], thickness):
-        stop = min(start + thickness, shape[0])
-        slab, band = _slab(operators, start, stop)
-        result[start:stop] = _resampled(logits_CZYX[:, band], slab, ranges).max(dim=0).indices  # argmax itself is slow across channels on a CPU
+    result = _classes_like(logits_CZYX, shape, logits_CZYX.shape[0])
+    for planes, slab_CZYX in _slabs(logits_CZYX, shape, order, nearest_axis):
+        result[planes] = slab_CZYX.max(dim=0).indices  # argmax itself is slow across channels on a CPU
+    return result
+
+
+def resampled_regions(logits_CZYX: Tensor, shape: Shape3, painted: Sequence[int], *, order: int, nearest_axis: int | None = None) -> Tensor:
+    """The class of each voxel at `shape` where channels are regions that may overlap, in the memory of a few slabs.
+
+    A region is where its logit is above 0 (its sigmoid above one half). Channel after channel paints its class, over those before it.
+
+    Parameters
+    ----------
+    logits_CZYX : float tensor (C, Z, Y, X), finite
+    painted : the class that each channel paints
+    shape, order, nearest_axis : as for `resample`; order 1 is the usual choice
+
+    Returns
+    -------
+    tensor (*shape) on the same device, 0 where no region is; uint8 for classes up to 255, else int16
+    """
+    result = _classes_like(logits_CZYX, shape, max(painted) + 1)
+    for planes, slab_CZYX in _slabs(logits_CZYX, shape, order, nearest_axis):
+        for logits_ZYX, painted_class in zip(slab_CZYX, painted, strict=True):
+            result[planes][logits_ZYX > 0] = painted_class
     return result
 
 
@@ -122,6 +138,23 @@ def coarse_axis(current_spacing: Spacing3, new_spacing: Spacing3, threshold: flo
             coarse = [axis for axis, size in enumerate(spacing) if np.isclose(size, largest, rtol=1e-3)]
             return coarse[0] if len(coarse) == 1 else None
     return None
+
+
+def _classes_like(logits_CZYX: Tensor, shape: Shape3, num_classes: int) -> Tensor:
+    """Room for classes, all 0."""
+    return torch.zeros(shape, dtype=torch.uint8 if num_classes <= 256 else torch.int16, device=logits_CZYX.device)
+
+
+def _slabs(logits_CZYX: Tensor, shape: Shape3, order: int, nearest_axis: int | None) -> Iterator[tuple[slice, Tensor]]:
+    """Planes of the result along Z and what `resample` gives there, a few planes at a time."""
+    ranges = _ranges(logits_CZYX)
+    operators = _operators(_shape_of(logits_CZYX), shape, order, nearest_axis)
+    widest = max(shape[1], logits_CZYX.shape[2]) * max(shape[2], logits_CZYX.shape[3])
+    thickness = max(1, _SLAB_ELEMENTS // (logits_CZYX.shape[0] * widest))
+    for start in range(0, shape[0], thickness):
+        stop = min(start + thickness, shape[0])
+        slab, band = _slab(operators, start, stop)
+        yield slice(start, stop), _resampled(logits_CZYX[:, band], slab, ranges)
 
 
 _Operators = tuple[tuple[int, Tensor], ...]

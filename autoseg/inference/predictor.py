@@ -1,7 +1,8 @@
 """From a scan to its segmentation with one or more trained networks.
 
 - The folds of one configuration share preprocessing; their logits are averaged before the classes are decided.
-- Logits travel to the scan's grid slab by slab with a running argmax; at equal grids nothing is resampled.
+- Logits travel to the scan's grid slab by slab, where classes are decided at once: the largest logit, or for regions all above 0, painted in the
+  plan's order. At equal grids nothing is resampled.
 - How the networks run (precision, memory format) is timed once, before the first case.
 - The second stage of a cascade sees the segmentation of the first as further channels; `cascade.py` puts the two together.
 """
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Image, LabelMap, Shape3
-from autoseg.imaging.resample import resample, resampled_argmax
+from autoseg.imaging.resample import resample, resampled_argmax, resampled_regions
 from autoseg.inference.execution import Execution, candidates, choose, enough_memory, inference
 from autoseg.inference.model_folder import Model
 from autoseg.inference.sliding_window import predict_logits, windows
@@ -37,7 +38,7 @@ class Prediction:
     Attributes
     ----------
     labels : the user's values on the scan's own grid
-    probabilities : float16 (K, Z, Y, X) on the scan's own grid, or None where not asked for
+    probabilities : float16 (channels, Z, Y, X) on the scan's own grid, of what `Plan.output_names` says, or None where not asked for
     """
 
     labels: LabelMap
@@ -122,7 +123,7 @@ class Predictor:
         Parameters
         ----------
         ready : from `prepare`; for the second stage of a cascade with the first one's segmentation as `previous`
-        probabilities : also give the softmax probabilities of every class
+        probabilities : also give the probabilities of every class (softmax) or region (sigmoid)
         progress : told how many of how many windows are done, over all folds
 
         Raises
@@ -136,9 +137,12 @@ class Predictor:
             order = self.configuration.resampling.logits_order
             if probabilities:  # they need the logits at the scan's size; otherwise those never exist
                 logits = resample(logits, shape, order=order, nearest_axis=nearest)
-            classes = resampled_argmax(logits, shape, order=order, nearest_axis=nearest).cpu().numpy()
-            soft = _probabilities(logits, ready.placement) if probabilities else None
-        values = self.plan.labels.to_values(ready.placement.restore(classes))
+            if self.plan.learns_regions:
+                decided = resampled_regions(logits, shape, self.plan.labels.painted_classes, order=order, nearest_axis=nearest)
+            else:
+                decided = resampled_argmax(logits, shape, order=order, nearest_axis=nearest)
+            soft = _probabilities(logits, ready.placement, regions=self.plan.learns_regions) if probabilities else None
+        values = self.plan.labels.to_values(ready.placement.restore(decided.cpu().numpy()))
         return Prediction(LabelMap(values, ready.placement.geometry), soft)
 
     def expected_seconds(self, shapes: Iterable[Shape3]) -> float:
@@ -149,7 +153,7 @@ class Predictor:
         with inference(self._networks[0]), enough_memory(self.execution.device, TOO_LARGE):
             for _ in range(2):  # the first warms up
                 begun = time.monotonic()
-                predict_logits(self._networks[0], image, self.patch, len(self.plan.dataset.labels.values), self.execution).sum().item()
+                predict_logits(self._networks[0], image, self.patch, self.plan.output_channels, self.execution).sum().item()
                 seconds = time.monotonic() - begun
         return seconds * count * len(self._networks) * 2.0 ** len(self._mirror_axes)
 
@@ -183,7 +187,7 @@ class Predictor:
 
             with inference(network):
                 logits = predict_logits(
-                    network, image, self.patch, len(self.plan.dataset.labels.values), self.execution,
+                    network, image, self.patch, self.plan.output_channels, self.execution,
                     step=self.step, sigma=self._sigma, mirror_axes=self._mirror_axes, on_window=report,
                 )  # fmt: skip
             mean = logits if mean is None else mean.add_(logits)
@@ -214,10 +218,12 @@ def _choose_execution(model: Model, patch: Shape3, device: str) -> Execution:
     return choose(candidates(device, configuration.training.precision), run)
 
 
-def _probabilities(logits_CZYX: Tensor, placement: Placement) -> NDArray[np.float16]:
+def _probabilities(logits_CZYX: Tensor, placement: Placement, *, regions: bool) -> NDArray[np.float16]:
     full = np.zeros((len(logits_CZYX), *placement.geometry.shape), dtype=np.float16)
-    full[0] = 1  # background outside the crop
+    if not regions:
+        full[0] = 1  # background outside the crop
     inside_CZYX = full[(slice(None), *placement.box)].transpose(0, *(axis + 1 for axis in placement.transpose))  # a view
     for z in range(logits_CZYX.shape[1]):
-        inside_CZYX[:, z] = logits_CZYX[:, z].softmax(0).to(torch.float16).cpu().numpy()
+        slab = logits_CZYX[:, z]
+        inside_CZYX[:, z] = (slab.sigmoid() if regions else slab.softmax(0)).to(torch.float16).cpu().numpy()
     return full

@@ -86,7 +86,8 @@ def predict_cases(
     ----------
     segmenter : a predictor or a cascade
     cases : channels in the plan's order
-    output : gets `<case><file ending>` and, with `probabilities`, `<case>.npz` (float16 (K, Z, Y, X) under "probabilities")
+    output : gets `<case><file ending>` and, with `probabilities`, `<case>.npz`: "probabilities", float16 (channels, Z, Y, X), and "names", what each
+        channel stands for
     source : what the segmenter is
     overwrite : predict finished cases again, and replace another model's predictions
 
@@ -119,7 +120,7 @@ def predict_cases(
                 prediction = segmenter.predict(ready, probabilities=probabilities, progress=report)
             if writing is not None:
                 writing.result()
-            writing = writer.submit(_write, prediction, files[case.name])
+            writing = writer.submit(_write, prediction, files[case.name], segmenter.plan.output_names)
         if writing is not None:
             writing.result()
     return Outcome(files, skipped)
@@ -170,10 +171,10 @@ def _read(case: Case, segmenter: Segmenter[Ready]) -> Ready:
         return segmenter.prepare(read_scan(case, segmenter.plan))
 
 
-def _write(prediction: Prediction, target: Path) -> None:
+def _write(prediction: Prediction, target: Path, names: Sequence[str]) -> None:
     if prediction.probabilities is not None:
         with atomic(_probability_file(target)) as temporary:
-            np.savez_compressed(temporary, probabilities=prediction.probabilities)
+            np.savez_compressed(temporary, probabilities=prediction.probabilities, names=np.array(names))
     write_labels(prediction.labels, target)
 
 

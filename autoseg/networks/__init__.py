@@ -20,7 +20,7 @@ def build(configuration: Configuration, *, in_channels: int, num_classes: int) -
     ----------
     configuration : its `network` block and `dimensions` decide; the plan's schema has seen to it that they describe a U-Net
     in_channels : channels of the image
-    num_classes : classes with the background
+    num_classes : channels of the output, `Plan.output_channels`: classes with the background, or regions
     """
     from autoseg.networks import unet
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from autoseg.errors import AutosegError
 from autoseg.files import atomic
 
-HEADS = "decoder.seg_layers."  # the layers that give the classes' logits, one a decoder stage
+HEADS = "decoder.seg_layers."  # the layers that give the logits, one a decoder stage
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
@@ -38,8 +38,14 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         tensor.copy_(weights[name])
 
 
-def load_all_but_other_heads(network: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """Copy weights into a network that may have another number of classes: heads of another shape stay as they are; the names of their tensors.
+def load_all_but_other_heads(network: nn.Module, weights: Mapping[str, Tensor], *, keep_heads: bool = False) -> list[str]:
+    """Copy weights into a network whose output may have other channels: heads that are not copied stay as they are; the names of their tensors.
+
+    Parameters
+    ----------
+    network : takes the weights
+    weights : of another network
+    keep_heads : leave heads of the same shape as they are too, because their channels mean something else
 
     Raises
     ------
@@ -47,7 +53,8 @@ def load_all_but_other_heads(network: nn.Module, weights: Mapping[str, Tensor]) 
         anything else does not fit; nothing was copied then
     """
     own = weights_of(network)
-    left = [name for name, tensor in own.items() if name.startswith(HEADS) and name in weights and weights[name].shape != tensor.shape]
+    heads = [name for name in own if name.startswith(HEADS) and name in weights]
+    left = [name for name in heads if keep_heads or weights[name].shape != own[name].shape]
     load_weights(network, {**weights, **{name: own[name] for name in left}})
     return left
 

@@ -19,7 +19,8 @@ from autoseg.data.dataset import Dataset, Labels
 from autoseg.data.facts import CaseFacts
 from autoseg.errors import AutosegError
 from autoseg.files import write_json
-from autoseg.planning.schema.blocks import Count, DatasetBlock, LabelsBlock, Positive
+from autoseg.planning.schema.blocks import Count, Positive
+from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
 from autoseg.planning.schema.faults import in_words
 
 Shape = tuple[Count, Count, Count]
@@ -136,7 +137,7 @@ def describe_dataset(dataset: Dataset) -> DatasetBlock:
 
 def describe_labels(labels: Labels) -> LabelsBlock:
     """What a plan repeats of the labels."""
-    return LabelsBlock(names=labels.names, values=labels.values, regions=dict(labels.regions), ignore=labels.ignore)
+    return LabelsBlock(names=labels.names, values=labels.values, regions=dict(labels.regions), region_order=labels.region_order, ignore=labels.ignore)
 
 
 def write_fingerprint(content: Fingerprint, path: Path) -> None:

@@ -20,9 +20,7 @@ from autoseg.files import read_json, write_text
 from autoseg.planning.schema.blocks import (
     Augmentation,
     Block,
-    DatasetBlock,
     Inference,
-    LabelsBlock,
     Name,
     NetworkPlan,
     Normalization,
@@ -34,6 +32,7 @@ from autoseg.planning.schema.blocks import (
     Transform,
 )
 from autoseg.planning.schema.configuration import Configuration
+from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
 from autoseg.planning.schema.faults import Fault, advice, in_words, raise_if_any, shown
 from autoseg.planning.schema.inherit import difference, inheritance_faults, whole, wrote
 
@@ -85,6 +84,27 @@ class Plan(Block):
         """Channels that the network of a configuration takes: the image's, and one a class of the previous stage's segmentation."""
         classes = len(self.dataset.labels.values) - 1 if self.configuration(name).previous_stage else 0
         return len(self.dataset.channel_names) + classes
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each channel of the networks' output stands for: every class with the background, or every region."""
+        labels = self.dataset.labels
+        return tuple(labels.regions) if self.learns_regions else labels.names
+
+    @property
+    def output_channels(self) -> int:
+        """Channels of the networks' output."""
+        return len(self.output_names)
+
+    @property
+    def structure_names(self) -> tuple[str, ...]:
+        """What is learned, without the background."""
+        return self.output_names if self.learns_regions else self.output_names[1:]
+
+    @property
+    def learns_regions(self) -> bool:
+        """Whether networks learn regions, which may overlap, instead of classes."""
+        return self.dataset.labels.trained == "regions"
 
     def configuration(self, name: str) -> Configuration:
         """The configuration of that name.

@@ -9,8 +9,6 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,14 +18,14 @@ from numpy.typing import NDArray
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
-from autoseg.files import atomic, read_json, write_json
+from autoseg.files import read_json, write_json
 from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Configuration, Plan
-from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, in_few_bytes, unreadable, write_array
+from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, in_few_bytes, write_array
 from autoseg.preprocessing.case import ReadyCase
-from autoseg.preprocessing.foreground import Locations, foreground_locations
+from autoseg.preprocessing.foreground import Locations, read_locations, write_locations
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,14 @@ class StoredCase:
     classes : (Z, Y, X), sliceable
     locations : class above 0 -> int32 (N, 3) voxels of that class, only classes that the case has
     previous : (Z, Y, X) classes that the previous stage of a cascade decided, sliceable; else None
+    annotated : int32 (N, 3) voxels that somebody annotated, where not all of the case is; else None
     """
 
     image: Any
     classes: Any
     locations: Locations
     previous: Any = None
+    annotated: NDArray[np.int32] | None = None
 
     @property
     def shape(self) -> Shape3:
@@ -107,9 +107,7 @@ class CaseStore:
         _unlink(record)
         write_array(image, ready.image)
         write_array(classes, in_few_bytes(ready.classes))
-        locations: dict[str, Any] = {str(label): found for label, found in foreground_locations(ready.classes, case.name).items()}
-        with atomic(foreground) as temporary:
-            np.savez_compressed(temporary, **locations)
+        write_locations(foreground, ready.classes, case.name)
         write_json(record, content)
 
     def get(self, name: str) -> StoredCase:
@@ -127,7 +125,7 @@ class CaseStore:
         size = case.image.nbytes + case.classes.nbytes
         if not self._memory.fits(size):  # patches come from the disk
             return case
-        decoded = StoredCase(case.image[:], case.classes[:], case.locations)
+        decoded = replace(case, image=case.image[:], classes=case.classes[:])
         self._memory.keep(name, decoded, size)
         return decoded
 
@@ -158,12 +156,8 @@ class CaseStore:
 
     def _read(self, name: str) -> StoredCase:
         image, classes, foreground, _ = self._files(name)
-        try:
-            with np.load(foreground, allow_pickle=False) as archive:
-                locations = {int(label): archive[label] for label in archive.files}
-        except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-            raise unreadable(foreground, error) from error
-        return StoredCase(ArrayOnDisk(image), ArrayOnDisk(classes), locations)
+        locations, annotated = read_locations(foreground)
+        return StoredCase(ArrayOnDisk(image), ArrayOnDisk(classes), locations, annotated=annotated)
 
     def _files(self, name: str) -> tuple[Path, Path, Path, Path]:
         """Image, classes, foreground locations, record."""

@@ -2,7 +2,9 @@
 
 - Everything about batch number n follows from (seed, n): a resumed run goes on with the same sequence, and no state needs to be kept.
 - Cases are drawn uniformly with replacement. The last third of a batch is forced to hold foreground: a class that the case has is drawn, then
-  one of its voxels, and the patch is centred there (nnU-Net's rule).
+  one of its voxels, and the patch is centred there (nnU-Net's rule). Where networks learn regions, a region that the case has is drawn instead,
+  then one of the known voxels of all its classes: a region inside another is seen more often, as the rarer structure should be.
+- Where somebody left part of a case without labels, every other patch of it is centred on a voxel that was annotated (nnU-Net's rule).
 - What a previous stage decided moves with the image. Random damage to it comes after the move (nnU-Net's order); a patch that does not move is
   damaged where it is loaded, which is the same up to flips, and flips change neither balls nor components.
 - Threads, not processes: nothing to die without a cause, and an error reaches the user as it was raised.
@@ -68,6 +70,7 @@ class PatchSource:
     augmentation : random changes, or None for patches as they are
     seed : of the whole sequence
     num_classes : K, background included; read only where the configuration has a previous stage
+    regions : the classes of each region, where networks learn regions; else None
 
     Raises
     ------
@@ -84,6 +87,7 @@ class PatchSource:
         seed: int,
         *,
         num_classes: int | None = None,
+        regions: Sequence[Sequence[int]] | None = None,
     ) -> None:
         if configuration.previous_stage and num_classes is None:
             raise ValueError("num_classes is needed where a configuration has a previous stage")
@@ -91,6 +95,7 @@ class PatchSource:
         self._names = tuple(names)
         self._augmentation = augmentation if augmentation is None or configuration.dimensions == 3 else _of_slices(augmentation)
         self._seed = seed
+        self._regions = regions
         self._batch_size = configuration.batch_size
         self._forced_from = round(configuration.batch_size * (1 - configuration.training.oversample_foreground))
         self._flat = configuration.dimensions == 2
@@ -119,7 +124,7 @@ class PatchSource:
 
     def _sample(self, generator: np.random.Generator, *, forced: bool) -> Sample:
         case = self._store.get(self._names[generator.integers(len(self._names))])
-        start = patch_start(generator, case, self.patch, forced=forced)
+        start = patch_start(generator, case, self.patch, forced=forced, regions=self._regions)
         channels = case.image.shape[0]
         if self._augmentation is None:
             change = nothing(channels)
@@ -134,19 +139,24 @@ class PatchSource:
         return Sample(cut(case.image, corner, box), cut(case.classes, corner, box), change, previous)
 
 
-def patch_start(generator: np.random.Generator, case: StoredCase, patch: Shape3, *, forced: bool) -> list[int]:
+def patch_start(
+    generator: np.random.Generator, case: StoredCase, patch: Shape3, *, forced: bool, regions: Sequence[Sequence[int]] | None = None
+) -> list[int]:
     """The first voxel of a random patch, negative where the case is smaller than the patch.
 
     Parameters
     ----------
-    forced : centre the patch on a voxel of a class that the case has, as far as its borders allow
+    forced : centre the patch on a voxel of a class, or region, that the case has, as far as its borders allow; one that is not forced is centred
+        on any annotated voxel of a case that is annotated in part
+    regions : the classes of each region, or None to draw classes
     """
     missing = [max(0, size - length) for size, length in zip(patch, case.shape, strict=True)]
     lowest = [-(count // 2) for count in missing]
     highest = [length + count - count // 2 - size for size, length, count in zip(patch, case.shape, missing, strict=True)]
-    if forced and case.locations:
-        voxels = case.locations[sorted(case.locations)[generator.integers(len(case.locations))]]
-        centre = voxels[generator.integers(len(voxels))]
+    centre = _foreground_voxel(generator, case, regions) if forced else None
+    if centre is None and case.annotated is not None:
+        centre = case.annotated[generator.integers(len(case.annotated))]
+    if centre is not None:
         wanted = [int(middle) - size // 2 for middle, size in zip(centre, patch, strict=True)]
         return [min(max(first, low), high) for first, low, high in zip(wanted, lowest, highest, strict=True)]
     return [int(generator.integers(low, high + 1)) for low, high in zip(lowest, highest, strict=True)]
@@ -179,6 +189,22 @@ def stream(source: PatchSource, first: int, device: str, *, ahead: int = 3) -> G
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _foreground_voxel(generator: np.random.Generator, case: StoredCase, regions: Sequence[Sequence[int]] | None) -> NDArray[np.int32] | None:
+    """A voxel of a class or region that the case has; None where it has none."""
+    groups = [[label] for label in sorted(case.locations)] if regions is None else regions
+    present = [there for group in groups if (there := [case.locations[label] for label in group if label in case.locations])]
+    if not present:
+        return None
+    drawn = present[generator.integers(len(present))]
+    index = int(generator.integers(sum(map(len, drawn))))
+    for voxels in drawn:
+        if index < len(voxels):
+            break
+        index -= len(voxels)
+    chosen: NDArray[np.int32] = voxels[index]
+    return chosen
 
 
 def _label_maps(sample: Sample) -> list[Tensor]:

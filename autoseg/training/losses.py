@@ -1,6 +1,7 @@
 """Losses that a plan may choose: cross-entropy, focal loss and soft Dice, with deep supervision.
 
 - A dict literal of names; every loss is made of terms on the same log-probabilities, which are computed once, in float32.
+- Where networks learn regions, which may overlap, the terms are those of `region_losses.py`; the names mean the same.
 - Class -1 (nobody annotated) counts in no term: each is a mean or a ratio over the voxels that somebody annotated.
 - Soft Dice leaves the background out and is smoothed with 1e-5; with batch Dice the batch counts as one large image (nnU-Net's rules).
 - The focal loss (Lin et al. 2017) has gamma 2 and no class weights: Dice beside it already balances the classes.
@@ -15,14 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autoseg.errors import AutosegError
-
-SMOOTH = 1e-5
-GAMMA = 2.0
+from autoseg.training.region_losses import GAMMA, REGION_LOSSES, mean_dice, region_confusion, regions_of
 
 LogLoss = Callable[[Tensor, Tensor, bool], Tensor]
 
 
-def deep_loss(name: str, logits: Sequence[Tensor], classes_BP: Tensor, *, batch_dice: bool) -> Tensor:
+def deep_loss(name: str, logits: Sequence[Tensor], classes_BP: Tensor, *, batch_dice: bool, regions_RK: Tensor | None = None) -> Tensor:
     """A loss over all resolutions, in float32.
 
     Parameters
@@ -31,6 +30,7 @@ def deep_loss(name: str, logits: Sequence[Tensor], classes_BP: Tensor, *, batch_
     logits : full resolution first, each (B, K, *patch at that stage), of any precision
     classes_BP : int64 (B, *patch), -1 is ignored
     batch_dice : one Dice over the batch instead of one a sample
+    regions_RK : bool, which classes each region unites, on the labels' device, where the logits are those of R regions; else None
 
     Raises
     ------
@@ -41,14 +41,17 @@ def deep_loss(name: str, logits: Sequence[Tensor], classes_BP: Tensor, *, batch_
     total = torch.zeros((), device=classes_BP.device)
     for weight, stage in zip(weights, logits, strict=True):
         if weight:
-            total = total + weight * single_loss(name, stage.float(), at_resolution(classes_BP, stage.shape[2:]), batch_dice=batch_dice)
+            labels = at_resolution(classes_BP, stage.shape[2:])
+            total = total + weight * single_loss(name, stage.float(), labels, batch_dice=batch_dice, regions_RK=regions_RK)
     return total
 
 
-def single_loss(name: str, logits_BKP: Tensor, classes_BP: Tensor, *, batch_dice: bool) -> Tensor:
+def single_loss(name: str, logits_BKP: Tensor, classes_BP: Tensor, *, batch_dice: bool, regions_RK: Tensor | None = None) -> Tensor:
     """A loss at one resolution, in the precision of the logits; see `deep_loss`."""
     if name not in LOSSES:
         raise AutosegError(f"There is no loss '{name}'. Choose one of: {', '.join(LOSSES)}.")
+    if regions_RK is not None:
+        return REGION_LOSSES[name](logits_BKP, regions_of(classes_BP, regions_RK), (classes_BP >= 0).unsqueeze(1), batch_dice)
     return LOSSES[name](F.log_softmax(logits_BKP, dim=1), classes_BP, batch_dice)
 
 
@@ -86,15 +89,13 @@ def soft_dice(probabilities_BKP: Tensor, classes_BP: Tensor, *, batch_dice: bool
     """Mean soft Dice of the classes above 0."""
     known = (classes_BP >= 0).unsqueeze(1)
     one_hot = torch.zeros_like(probabilities_BKP).scatter_(1, classes_BP.clamp_min(0).unsqueeze(1), 1.0)
-    axes = (0, *range(2, probabilities_BKP.ndim)) if batch_dice else tuple(range(2, probabilities_BKP.ndim))
-    predicted, actual = (probabilities_BKP * known)[:, 1:], (one_hot * known)[:, 1:]
-    overlap = (predicted * actual).sum(axes)
-    dice = (2 * overlap + SMOOTH) / (predicted.sum(axes) + actual.sum(axes) + SMOOTH).clamp_min(1e-8)
-    return dice.mean()
+    return mean_dice((probabilities_BKP * known)[:, 1:], (one_hot * known)[:, 1:], batch_dice=batch_dice)
 
 
-def confusion(logits_BKP: Tensor, classes_BP: Tensor) -> Tensor:
-    """True positives, false positives and false negatives of the classes above 0: int64 (3, K - 1), for the pseudo-Dice."""
+def confusion(logits_BKP: Tensor, classes_BP: Tensor, regions_RK: Tensor | None = None) -> Tensor:
+    """True positives, false positives and false negatives of the classes above 0, or of the regions: int64 (3, K - 1 or R), for the pseudo-Dice."""
+    if regions_RK is not None:
+        return region_confusion(logits_BKP, classes_BP, regions_RK)
     decided = logits_BKP.argmax(1)
     known = classes_BP >= 0
     num_classes = logits_BKP.shape[1]

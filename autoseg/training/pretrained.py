@@ -1,7 +1,7 @@
 """Starting from another model: which one a run starts from, whether it fits, how a network takes its weights, and what there is to say of it.
 
 - A network follows from its plan alone, so two plans say in words what their tensors would say in names and shapes.
-- Segmentation heads may have another number of classes: they then start anew. All else must be the same.
+- Segmentation heads may be for another number of classes, or for regions instead of classes: they then start anew. All else must be the same.
 - Channels and classes are matched by their position. Input that was made ready in another way is told, not refused.
 - The model is read when a run begins. A run that has a checkpoint goes on from it, and the model may be gone.
 """
@@ -83,15 +83,17 @@ def take_over(model: Model, network: nn.Module, plan: Plan, name: str) -> list[s
         the tensors differ though the plans do not
     """
     try:
-        left = load_all_but_other_heads(network, weights_of(model.network))
+        other = model.plan.learns_regions != plan.learns_regions
+        left = load_all_but_other_heads(network, weights_of(model.network), keep_heads=other)
     except ValueError as error:
         raise AutosegError(f"{name} of {plan.dataset.name} cannot start from {model.folder}: {error}. Copy the model again.") from error
-    count, classes = len(weights_of(network)), len(plan.dataset.labels.values) - 1
-    heads = f"{count - len(left)} of {count} tensors; the heads for {classes} class{'es' if classes > 1 else ''} start anew"
+    count, structures = len(weights_of(network)), len(plan.structure_names)
+    one, many = ("region", "regions") if plan.learns_regions else ("class", "classes")
+    heads = f"{count - len(left)} of {count} tensors; the heads for {structures} {many if structures > 1 else one} start anew"
     lines = [f"Starts from the weights of {model.folder} ({heads if left else f'all {count} tensors'})."]
     theirs, ours = model.plan.dataset, plan.dataset
     lines += _matched("Channels", theirs.channel_names, ours.channel_names)
-    lines += [] if left else _matched("Classes", theirs.labels.names, ours.labels.names)
+    lines += [] if left else _matched(many.capitalize(), model.plan.output_names, plan.output_names)
     expected = list(_expectations(model, plan, name))
     return [*lines, f"Its weights expect other input: {'; '.join(expected)}."] if expected else lines
 

@@ -32,6 +32,7 @@ from autoseg.training.checkpoint import Counters
 from autoseg.training.losses import confusion, deep_loss
 from autoseg.training.optimize import Stepper
 from autoseg.training.pretrained import load_start, source_of, take_over
+from autoseg.training.region_losses import membership
 from autoseg.training.run import Run, read_run, recipe_for, write_run
 from autoseg.training.run_log import RunLog
 from autoseg.training.schedule import Target, learning_rate
@@ -94,7 +95,8 @@ class Trainer:
 
         torch.manual_seed(seed)
         self._channels = plan.input_channels(configuration_name)
-        self._network = build(self._configuration, in_channels=self._channels, num_classes=len(plan.dataset.labels.values))
+        self._network = build(self._configuration, in_channels=self._channels, num_classes=plan.output_channels)
+        self._regions_RK = _region_table(plan)
         set_deep_supervision(self._network, self._rules.deep_supervision)
         for line in take_over(start, self._network, plan, configuration_name) if start else ():
             notify(line)
@@ -109,7 +111,7 @@ class Trainer:
         self._counters = checkpoint.load(folder, self._network, self._stepper.average, self._stepper.optimizer) or Counters()
         self._stepper.loss_scale = self._counters.loss_scale
         self._earlier = self._counters.elapsed
-        self._class_dice = ""  # of the last epoch, as progress shows it
+        self._class_dice = ""  # of the last epoch, each class or region, as progress shows it
         self._saved_at, self._save_cost = time.monotonic(), 0.0
         if start:
             self._save()
@@ -125,7 +127,7 @@ class Trainer:
             the loss is no number any more
         """
         counters, target = self._counters, self._run.target
-        names = self._plan.dataset.labels.names[1:]
+        names = self._plan.structure_names
         with (
             closing(RunLog(self._folder, names, up_to_step=counters.step, draw=self._draw)) as log,
             closing(stream(self._training, counters.step, self._device)) as batches,
@@ -207,7 +209,11 @@ class Trainer:
         with execution.autocast():
             logits = network(execution.arrange(batch.images))
         stages = logits if isinstance(logits, list | tuple) else [logits]
-        return deep_loss(self._rules.loss, stages, batch.classes, batch_dice=self._rules.batch_dice), stages[0]
+        regions_RK = self._regions_on(batch.classes.device)
+        return deep_loss(self._rules.loss, stages, batch.classes, batch_dice=self._rules.batch_dice, regions_RK=regions_RK), stages[0]
+
+    def _regions_on(self, device: torch.device) -> Tensor | None:
+        return None if self._regions_RK is None else self._regions_RK.to(device)
 
     def _step(self, batch: Batch) -> None:
         counters = self._counters
@@ -231,7 +237,7 @@ class Trainer:
             share = max(1 - SMOOTHING, self._run.epoch_steps / counters.step)  # at first the plain mean: a short run must not look worse than it is
             counters.pseudo_dice = mean if counters.pseudo_dice is None else counters.pseudo_dice + min(share, 1.0) * (mean - counters.pseudo_dice)
         if len(dice) > 1:
-            names = self._plan.dataset.labels.names[1:]
+            names = self._plan.structure_names
             self._class_dice = " (" + ", ".join(f"{name} {value:.2f}" for name, value in zip(names, dice, strict=True)) + ")"
         counters.elapsed = self._elapsed()
         row = {
@@ -244,13 +250,13 @@ class Trainer:
             "validation_loss": loss,
             "pseudo_dice": mean,
         }
-        log.append(row | {f"dice_{name}": value for name, value in zip(self._plan.dataset.labels.names[1:], dice, strict=False)})
+        log.append(row | {f"dice_{name}": value for name, value in zip(self._plan.structure_names, dice, strict=False)})
 
     def _validate(self) -> tuple[float, list[float]]:
-        """Loss and pseudo-Dice of each class on random validation patches, with the weights that would be saved."""
+        """Loss and pseudo-Dice of each class, or region, on random validation patches, with the weights that would be saved."""
         if self._validation is None:
             return float("nan"), []
-        total, counts = 0.0, torch.zeros(3, len(self._plan.dataset.labels.values) - 1, dtype=torch.long)
+        total, counts = 0.0, torch.zeros(3, len(self._plan.structure_names), dtype=torch.long)
         epoch = self._counters.step // self._run.epoch_steps
         iterations = max(1, round(self._rules.validation_iterations * self._run.epoch_steps / self._rules.iterations_per_epoch))
         with self._stepper.averaged(), inference(self._network):
@@ -259,9 +265,9 @@ class Trainer:
                 batch = self._validation.assemble(self._validation.load(number), self._device)
                 judged, logits = self._judge(self._network, batch, self._execution)
                 total += float(judged)
-                counts += confusion(logits, batch.classes).cpu()
+                counts += confusion(logits, batch.classes, self._regions_on(logits.device)).cpu()
         hits, extra, missed = counts.double()
-        dice = 2 * hits / (2 * hits + extra + missed)  # not a number where a class is neither there nor predicted
+        dice = 2 * hits / (2 * hits + extra + missed)  # not a number where a structure is neither there nor predicted
         return total / iterations, dice.tolist()
 
     def _report(self, progress: Progress) -> None:
@@ -284,3 +290,8 @@ class Trainer:
         checkpoint.save(self._folder, self._network, self._stepper.average, self._stepper.optimizer, self._counters)
         self._saved_at = time.monotonic()
         self._save_cost = self._saved_at - begun
+
+
+def _region_table(plan: Plan) -> Tensor | None:
+    """Which classes each region unites, where networks learn regions: bool (R, K)."""
+    return membership(plan.labels.region_classes, len(plan.labels.values)) if plan.learns_regions else None

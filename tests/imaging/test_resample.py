@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import resize
 
-from autoseg.imaging.resample import coarse_axis, resample, resample_labels, resampled_argmax
+from autoseg.imaging.resample import coarse_axis, resample, resample_labels, resampled_argmax, resampled_regions
 
 SIZES = st.tuples(*[st.integers(1, 16)] * 3)
 ORDERS = st.sampled_from([0, 1, 3])
@@ -178,3 +178,29 @@ def test_the_coarse_axis(current: tuple[float, float, float], new: tuple[float, 
 
 def test_the_threshold_of_the_coarse_axis() -> None:
     assert coarse_axis((3, 1, 1), (1, 1, 1), threshold=2.0) == 0
+
+
+@pytest.mark.parametrize("slab_elements", [1, 5000, 1 << 24])
+@pytest.mark.parametrize(("order", "axis"), [(0, None), (1, None), (1, 2), (3, None)])
+@pytest.mark.parametrize("shape", [(25, 11, 30), (12, 16, 14)])
+def test_slabs_paint_the_regions_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, slab_elements: int, order: int, axis: int | None, shape: tuple[int, int, int]
+) -> None:
+    monkeypatch.setattr("autoseg.imaging.resample._SLAB_ELEMENTS", slab_elements)
+    logits = noise(3, (12, 16, 14))
+    expected = torch.zeros(shape, dtype=torch.long)
+    for region, painted in zip(resample(logits, shape, order=order, nearest_axis=axis), (2, 1, 3), strict=True):
+        expected = torch.where(region > 0, painted, expected)
+    result = resampled_regions(logits, shape, (2, 1, 3), order=order, nearest_axis=axis)
+    assert result.dtype == torch.uint8 and torch.equal(result.long(), expected)
+
+
+def test_later_regions_paint_over_earlier_ones_by_hand() -> None:
+    whole, core, enhancing = [1.0, 1.0, 1.0, -1.0, -1.0, 0.0], [-1.0, 1.0, 1.0, 1.0, -1.0, 0.0], [-1.0, -1.0, 1.0, -1.0, 1.0, 0.0]
+    logits = torch.tensor([whole, core, enhancing])[:, None, None, :]
+    for painted, expected in (((2, 1, 3), [2, 1, 3, 1, 3, 0]), ((3, 2, 300), [3, 2, 300, 2, 300, 0])):
+        result = resampled_regions(logits, (1, 1, 6), painted, order=1)
+        assert result.flatten().tolist() == expected
+        assert result.dtype == (torch.uint8 if max(painted) < 256 else torch.int16)
+    reversed_order = resampled_regions(logits.flip(0), (1, 1, 6), (3, 1, 2), order=1)
+    assert reversed_order.flatten().tolist() == [2, 2, 2, 1, 3, 0]

@@ -41,8 +41,8 @@ def random_model() -> Callable[..., Model]:
 
     def make(plan: Plan, seed: int = 0, folder: Path = Path("fold_0")) -> Model:
         torch.manual_seed(seed)
-        channels, classes = len(plan.dataset.channel_names), len(plan.dataset.labels.values)
-        network = build(plan.configuration("small"), in_channels=channels, num_classes=classes)
+        channels = len(plan.dataset.channel_names)
+        network = build(plan.configuration("small"), in_channels=channels, num_classes=plan.output_channels)
         set_deep_supervision(network, False)
         return Model(folder, plan, "small", network.eval())
 

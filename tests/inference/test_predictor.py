@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,3 +208,47 @@ def test_the_plan_decides_the_precision(small_plan: Plans, random_model: Models)
     ready = predictor.prepare(noise_scan())
     exact = Predictor([random_model(small_plan())], "cpu").predict(ready)
     assert (predictor.predict(ready).labels.array == exact.labels.array).mean() > 0.95
+
+
+TUMOUR: dict[str, Any] = {"regions": {"WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}, "region_order": [2, 1, 4]}
+
+
+class KnowsRegions(nn.Module):
+    """Whole tumour, core and enhancing tumour where the first channel tells classes 1 to 3 as 10 k + 5."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        classes = ((x[:, :1] - 5) / 10).round()
+        return torch.cat([40 * sum((classes == label).float() for label in region) - 20 for region in ((1, 2, 3), (1, 3), (3,))], 1)
+
+
+@pytest.mark.parametrize(("shape", "spacing", "settings"), GRIDS[::4])
+def test_regions_are_painted_with_the_users_values(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], settings: dict[str, Any], small_plan: Plans, telling_scan: Scans
+) -> None:
+    plan = small_plan(**NEAREST | settings | TUMOUR)
+    assert (plan.output_channels, plan.output_names, plan.structure_names) == (3, ("WT", "TC", "ET"), ("WT", "TC", "ET"))
+    predictor = Predictor([Model(Path("fold_0"), plan, "small", KnowsRegions().eval())], "cpu")
+    image, reference = telling_scan(Geometry.of(shape, spacing))
+    ready = predictor.prepare(image)
+    result, plain = predictor.predict(ready, probabilities=True), predictor.predict(ready)
+    np.testing.assert_array_equal(result.labels.array, reference.array)
+    np.testing.assert_array_equal(plain.labels.array, reference.array)
+    assert result.probabilities is not None and result.probabilities.shape == (3, *shape)
+    for probability, values in zip(result.probabilities, TUMOUR["regions"].values(), strict=True):
+        np.testing.assert_array_equal(probability > 0.5, np.isin(reference.array, values))
+
+
+def test_regions_are_the_mean_of_the_folds_logits(small_plan: Plans, random_model: Models) -> None:
+    plan = small_plan(**TUMOUR)
+    models = [random_model(plan, seed) for seed in range(2)]
+    both = Predictor(models, "cpu")
+    ready = both.prepare(noise_scan())
+    result = both.predict(ready, probabilities=True)
+    alone = [Predictor([model], "cpu").predict(ready, probabilities=True).probabilities for model in models]
+    inside = np.isfinite(alone[0]) & (alone[0] > 0) & (alone[1] > 0)
+    logits = sum(np.log(p[inside].astype(float) / (1 - p[inside].astype(float))) for p in alone) / 2
+    np.testing.assert_allclose(result.probabilities[inside], 1 / (1 + np.exp(-logits)), atol=2e-3)
+    painted = np.zeros(result.labels.array.shape, np.uint8)
+    for probability, value in zip(result.probabilities.astype(np.float32), TUMOUR["region_order"], strict=True):
+        painted[probability > 0.5] = value
+    assert (painted == result.labels.array).mean() > 0.999  # float16 rounds to one half

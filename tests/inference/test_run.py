@@ -129,7 +129,8 @@ def test_probabilities_are_made_up_for(bench: Bench) -> None:
     assert bench.predict(cases, probabilities=True).skipped == bench.predict(cases).skipped == ("a.b",)
     assert bench.done() == ["a.b.nii.gz", "a.b.npz"]
     with np.load(bench.output / "a.b.npz", allow_pickle=False) as archive:
-        assert archive.files == ["probabilities"]
+        assert archive.files == ["probabilities", "names"]
+        assert tuple(archive["names"].tolist()) == bench.plan.output_names == bench.plan.labels.names
         assert archive["probabilities"].shape == (4, *SHAPE) and archive["probabilities"].dtype == np.float16
         np.testing.assert_array_equal(np.array([0, 1, 2, 4])[archive["probabilities"].argmax(0)], bench.labels["a.b"])
 

@@ -64,6 +64,8 @@ FAST = "configurations.3d_fullres.training.recipes.fast"
         ("transpose_forward", [0, 0, 1], "transpose_forward: must hold each of 0, 1 and 2 once (found: [0, 0, 1])"),
         ("dataset.labels.values", [1, 2, 3], "dataset.labels.values: must begin with 0, the background, and increase (found: [1, 2, 3])"),
         ("dataset.labels.regions", {"WT": [1, 7]}, "dataset.labels.regions.WT: must unite some of [1, 2] (found: [1, 7])"),
+        ("dataset.labels.trained", "regions", "dataset.labels.trained: needs region_order, the value that each region is written as"
+         " (found: 'regions')"),
         ("configurations.2d.training.recipes", {}, "configurations.2d.training.recipes: is empty: a plan needs the recipe default, the recipe fast,"
          " or both"),
         (f"{FAST}.augmentation.scaling.range", [1.4, 0.7],

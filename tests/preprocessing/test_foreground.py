@@ -1,11 +1,12 @@
 """Foreground locations: all of a few, some of many, the same for the same name."""
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from autoseg.preprocessing.foreground import foreground_locations
+from autoseg.preprocessing.foreground import annotated_voxels, foreground_locations, read_locations, write_locations
 
 
 def slow_locations(classes: np.ndarray, label: int) -> set[tuple[int, ...]]:
@@ -40,3 +41,21 @@ def test_the_draw_follows_from_the_name_alone() -> None:
 
 def test_no_foreground_no_locations() -> None:
     assert foreground_locations(np.full((3, 3, 3), -1, np.int16), "case") == {}
+
+
+def test_annotated_voxels_are_known_where_some_are_not(tmp_path: Path) -> None:
+    classes = np.random.default_rng(0).choice([-1, 0, 2], (9, 8, 7)).astype(np.int16)
+    expected = {index for index in np.ndindex(classes.shape) if classes[index] >= 0}
+    found = annotated_voxels(classes, "case")
+    assert found is not None and {tuple(voxel) for voxel in found.tolist()} == expected and len(found) == len(expected)
+    write_locations(tmp_path / "case.npz", classes, "case")
+    locations, annotated = read_locations(tmp_path / "case.npz")
+    assert locations.keys() == {2} and annotated is not None and np.array_equal(annotated, found)
+
+
+@pytest.mark.parametrize("value", [-1, 0, 1])
+def test_nothing_is_kept_where_all_is_annotated_or_none(value: int, tmp_path: Path) -> None:
+    classes = np.full((3, 4, 5), value, np.int16)
+    assert annotated_voxels(classes, "case") is None
+    write_locations(tmp_path / "case.npz", classes, "case")
+    assert read_locations(tmp_path / "case.npz")[1] is None

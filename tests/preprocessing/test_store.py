@@ -210,3 +210,18 @@ def test_a_full_disk(store: CaseStore, make_case: Callable[..., Case]) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(store.folder.iterdir())
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 30])
+def test_annotated_voxels_come_with_the_case(memory: int, tmp_path: Path, make_case: Callable[..., Case]) -> None:
+    store = CaseStore(tmp_path / "ready", "settings", memory=memory)
+    content = ready()
+    assert content.classes is not None
+    classes = np.abs(content.classes)
+    store.put(make_case("whole"), replace(content, classes=classes))
+    assert store.get("whole").annotated is None
+    classes = classes.copy()
+    classes[3:] = -1
+    store.put(make_case("slices"), replace(content, classes=classes))
+    annotated = store.get("slices").annotated
+    assert annotated is not None and set(annotated[:, 0].tolist()) == {0, 1, 2}

@@ -48,7 +48,7 @@ def _one_core() -> None:
     torch.set_num_threads(1)
 
 
-def make_plan(*, dimensions: int = 3, patch: tuple[int, ...] | None = None, batch_size: int = 2, **training: Any) -> Plan:
+def make_plan(*, dimensions: int = 3, patch: tuple[int, ...] | None = None, batch_size: int = 2, regions: bool = False, **training: Any) -> Plan:
     """A plan for the phantoms with one configuration, "tiny": a U-Net of 4-8-8 features, four steps an epoch."""
     augmentation = AUGMENTATION | {"mirror_axes": list(range(dimensions))}
     recipes = {"default": SGD | {"augmentation": augmentation}, "fast": ADAMW | {"augmentation": augmentation}}
@@ -74,7 +74,9 @@ def make_plan(*, dimensions: int = 3, patch: tuple[int, ...] | None = None, batc
         },
         "training": rules | training,
     }
-    labels = {"names": ["background", "necrosis", "edema", "enhancing"], "values": [0, 1, 2, 4]}
+    labels: dict[str, Any] = {"names": ["background", "necrosis", "edema", "enhancing"], "values": [0, 1, 2, 4]}
+    if regions:
+        labels |= {"regions": {"WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}, "region_order": [2, 1, 4], "trained": "regions"}
     dataset = {"name": "Phantoms", "layout": "brats", "channel_names": MODALITIES, "labels": labels, "num_cases": 4, "file_ending": ".nii.gz"}
     content = {
         "dataset": dataset, "preset": "cpu", "gpu_memory_gb": 1.0, "transpose_forward": [0, 1, 2], "configurations": {"tiny": configuration},
@@ -163,10 +165,11 @@ class Setting:
 
     def trainer(self, plan: Plan, folder: Path, target: Target | None = None, *, seed: int = 5, validate: bool = True, **options: Any) -> Trainer:
         configuration = plan.configuration("tiny")
+        regions = plan.labels.region_classes if plan.learns_regions else None
         return Trainer(
             plan, "tiny", "0", folder,
-            training=lambda recipe, seed: PatchSource(self.store, self.names[:3], configuration, recipe.augmentation, seed),
-            validation=PatchSource(self.store, self.names[3:], configuration, None, 99) if validate else None,
+            training=lambda recipe, seed: PatchSource(self.store, self.names[:3], configuration, recipe.augmentation, seed, regions=regions),
+            validation=PatchSource(self.store, self.names[3:], configuration, None, 99, regions=regions) if validate else None,
             device="cpu", target=target, seed=seed, notify=self.notes.append, **options,
         )  # fmt: skip
 

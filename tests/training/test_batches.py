@@ -10,8 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from autoseg.errors import AutosegError, PlanError
+from autoseg.preprocessing.foreground import annotated_voxels, foreground_locations
 from autoseg.preprocessing.store import CaseStore, StoredCase
 from autoseg.training.batches import Batch, PatchSource, cut, patch_start, stream
 
@@ -204,3 +206,49 @@ def test_an_error_while_loading_reaches_the_caller(make: SimpleNamespace, reopen
     source = PatchSource(reopen(), ["not_there"], configuration, None, 5)
     with pytest.raises(AutosegError, match="not_there"):
         next(stream(source, 0, "cpu"))
+
+
+def labelled(classes: NDArray[np.integer]) -> StoredCase:
+    locations = foreground_locations(classes, "case")
+    return StoredCase(np.zeros((1, *classes.shape), np.float32), classes, locations, annotated=annotated_voxels(classes, "case"))
+
+
+def centres(case: StoredCase, count: int, *, forced: bool, regions: list[tuple[int, ...]] | None = None) -> list[int]:
+    """The classes that patches of one voxel are centred on."""
+    generator = np.random.default_rng(0)
+    starts = (patch_start(generator, case, (1, 1, 1), forced=forced, regions=regions) for _ in range(count))
+    return [int(case.classes[tuple(start)]) for start in starts]
+
+
+def test_regions_are_drawn_alike_and_then_their_voxels() -> None:
+    classes = np.zeros((20, 10, 10), np.int16)
+    classes[:12], classes[12:15], classes[15:16] = 2, 1, 3  # 1200, 300 and 100 voxels
+    drawn = np.bincount(centres(labelled(classes), 6000, forced=True, regions=[(1, 2, 3), (1, 3), (3,)]), minlength=4) / 6000
+    expected = [0, (300 / 1600 + 300 / 400) / 3, 1200 / 1600 / 3, (100 / 1600 + 100 / 400 + 1) / 3]
+    assert np.abs(drawn - expected).max() < 0.02
+
+
+def test_classes_as_regions_are_drawn_as_classes() -> None:
+    classes = np.random.default_rng(1).integers(0, 4, (9, 8, 7)).astype(np.int16)
+    case = labelled(classes)
+    assert centres(case, 50, forced=True) == centres(case, 50, forced=True, regions=[(1,), (2,), (3,)])
+
+
+def test_regions_that_a_case_lacks_are_passed_over() -> None:
+    classes = np.zeros((9, 8, 7), np.int16)
+    classes[4] = 2
+    assert set(centres(labelled(classes), 50, forced=True, regions=[(1, 2), (1, 3), (3,)])) == {2}
+    assert 0 in centres(labelled(classes), 50, forced=True, regions=[(1, 3), (3,)])  # none of them: anywhere
+
+
+def test_patches_hold_what_was_annotated() -> None:
+    classes = np.full((30, 12, 12), -1, np.int16)
+    classes[7], classes[7, 5, 5:8] = 0, 2
+    case = labelled(classes)
+    assert {-1}.isdisjoint(centres(case, 300, forced=False)) and set(centres(case, 50, forced=True)) == {2}
+    assert set(centres(case, 300, forced=True, regions=[(1, 3)])) == {0, 2}  # no such region: any annotated voxel
+    generator = np.random.default_rng(0)
+    for forced in (False, True):
+        for _ in range(100):
+            z, y, x = patch_start(generator, case, (8, 8, 8), forced=forced)
+            assert (classes[z : z + 8, y : y + 8, x : x + 8] >= 0).any()

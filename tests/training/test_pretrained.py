@@ -38,7 +38,7 @@ def write_model(folder: Path, plan: Plan, *, seed: int = 77) -> Path:
     """A model as a training leaves it, with random weights."""
     torch.manual_seed(seed)
     (name,) = plan.configurations
-    network = build(plan.configuration(name), in_channels=plan.input_channels(name), num_classes=len(plan.dataset.labels.values))
+    network = build(plan.configuration(name), in_channels=plan.input_channels(name), num_classes=plan.output_channels)
     start_model_folder(folder, plan, name, "0", "fast")
     save_weights(folder, weights_of(network))
     return folder
@@ -85,6 +85,20 @@ def test_heads_for_other_classes_start_as_those_of_a_run_from_random_weights(pla
         assert torch.equal(tensor, random[name] if name.startswith(HEADS) else theirs[name]), name
     assert f"Starts from the weights of {model} ({count - 4} of {count} tensors; the heads for 3 classes start anew)." in setting.notes
     assert not any("Classes" in note for note in setting.notes)
+
+
+def test_heads_for_regions_start_anew_after_as_many_classes(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
+    """Three channels each, of which the first is the background there and the whole tumour here."""
+    two = {"names": ["background", "tumour", "oedema"], "values": [0, 1, 2]}
+    plan = make.plan(patch=(8, 8, 8), regions=True)
+    model = write_model(tmp_path / "two", changed(make.plan(patch=(8, 8, 8)), lambda dataset, _: dataset.update(name="Two", labels=two)))
+    trainer = setting.trainer(plan, tmp_path / "run", Target(steps=1), pretrained=model)
+    theirs, ours = setting.weights_in(model), weights_of(trainer._network)
+    anew = {name for name in ours if not torch.equal(ours[name], theirs[name])}
+    assert anew and all(name.startswith(HEADS) for name in anew) and "the heads for 3 regions start anew" in setting.notes[0]
+    again = write_model(tmp_path / "three", changed(plan, elsewhere))
+    trainer = setting.trainer(plan, tmp_path / "again", Target(steps=1), pretrained=again)
+    assert all(torch.equal(tensor, setting.weights_in(again)[name]) for name, tensor in weights_of(trainer._network).items())
 
 
 def test_a_stopped_run_does_not_need_the_model_again(plan: Plan, model: Path, setting: Any, tmp_path: Path) -> None:

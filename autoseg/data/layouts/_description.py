@@ -1,12 +1,14 @@
 """What `dataset.json` says: channel names, labels, paths. Shared by the layouts that have one.
 
 - Two styles of labels are understood: name -> value (a list of values makes a region) and the older value -> name.
+- `regions_class_order` gives the value that each region paints, in the order of the regions in `labels`.
 - A path or a case name in the file may not lead out of the dataset's folder: such a file may come from a stranger.
   Links that the user made inside the folder are followed.
 """
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -70,14 +72,16 @@ def read_labels_entry(content: Mapping[str, Any], path: Path) -> Labels:
     Raises
     ------
     AutosegError
-        no background 0, no foreground, a value or a name given twice, a value that is not an integer of 0..32767
+        no background 0, no foreground, a value or a name given twice, a value that is not an integer of 0..32767, or `regions_class_order`
+        does not paint every region with one of its values
     """
     entry = content.get("labels")
     if not isinstance(entry, dict) or not entry:
         raise AutosegError(f'{path}: \'labels\' must give each label\'s value, like {{"background": 0, "tumour": 1}}; it is {entry!r}.')
     if all(isinstance(name, str) for name in entry.values()):
         return _from_values(entry, path)
-    return _from_names(entry, path)
+    labels = _from_names(entry, path)
+    return replace(labels, region_order=_region_order(content, labels, path))
 
 
 def read_file_ending(content: Mapping[str, Any], path: Path) -> str | None:
@@ -159,6 +163,20 @@ def _from_names(entry: dict[str, Any], path: Path) -> Labels:
     for value in sorted({value for values in regions.values() for value in values}):
         by_value.setdefault(value, f"label_{value}")
     return _labels(by_value, regions, ignore, path)
+
+
+def _region_order(content: Mapping[str, Any], labels: Labels, path: Path) -> tuple[int, ...]:
+    """The value that each region paints; nothing where the file does not say."""
+    order, regions = content.get("regions_class_order"), labels.regions
+    if order is None or not regions:  # without regions the key says nothing, there as here
+        return ()
+    wanted = f"{path}: 'regions_class_order' must give one value for each of {', '.join(regions)}, in this order"
+    if not isinstance(order, list) or len(order) != len(regions):
+        raise AutosegError(f"{wanted}; it is {order!r}.")
+    for (name, values), value in zip(regions.items(), order, strict=True):
+        if isinstance(value, bool) or value not in values:
+            raise AutosegError(f"{wanted}; '{name}' is {list(values)} and cannot be painted as {value!r}.")
+    return tuple(order)
 
 
 def _require_sound(regions: Mapping[str, tuple[int, ...]], by_value: Mapping[int, str], ignore: int | None, path: Path) -> None:

@@ -3,6 +3,7 @@
 - Channels are FLAIR, T1, T1ce, T2 in this order, however the release spells them.
 - Label 4 is the enhancing tumour to 2022 and the resection cavity since 2024: the cases' names decide, and where they follow no
   release, the spelling of the modalities does. A folder that holds both meanings is refused, and so is BraTS-PED, which has meanings of its own.
+- The tumour's regions are declared with the order in which they paint a segmentation: whole tumour as edema, core as necrosis, enhancing.
 - Timepoints of one patient (`BraTS-GLI-00005-100`, `-101`) form a group, so that no patient is on both sides of a split.
 """
 
@@ -19,12 +20,14 @@ LABELS_TO_2022 = Labels(
     names=("background", "necrotic", "edema", "enhancing"),
     values=(0, 1, 2, 4),
     regions={"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)},
+    region_order=(2, 1, 4),
 )
 LABELS_FROM_2023 = Labels(
     names=("background", "necrotic", "edema", "enhancing", "cavity"),
     values=(0, 1, 2, 3, 4),
-    regions={"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)},
+    regions={"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,), "RC": (4,)},
     optional=(4,),
+    region_order=(2, 1, 3, 4),
 )
 _TO_2022, _FROM_2023 = "to 2022 (4 = enhancing tumour)", "from 2023 (3 = enhancing tumour)"
 _SPELLED_TO_2022, _SPELLED_FROM_2023 = frozenset({"flair", "t1ce"}), frozenset({"t2f", "t1n", "t1c", "t2w"})

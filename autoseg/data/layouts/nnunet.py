@@ -46,6 +46,8 @@ def load(root: Path) -> Dataset:
     content = read_description(root) or {}
     channel_names, labels = read_channel_names(content, root / FILE_NAME), read_labels_entry(content, root / FILE_NAME)
     notes: list[str] = []
+    if labels.regions and not labels.region_order:
+        notes.append("dataset.json has regions and no 'regions_class_order', the value that each is written as: classes are learned, regions judged.")
     if "dataset" in content:
         cases, problems = _explicit(content["dataset"], root, len(channel_names))
         ending = read_file_ending(content, root / FILE_NAME) or _usual_ending(case.label for case in cases if case.label)

@@ -151,7 +151,7 @@ def describe_cost(plan: Plan, throughput: Throughput | None) -> list[Configurati
 
 
 def _cost(plan: Plan, name: str, throughput: Throughput | None) -> ConfigurationCost:
-    configuration, classes = plan.configuration(name), len(plan.dataset.labels.values)
+    configuration, classes = plan.configuration(name), plan.output_channels
     network, arguments = configuration.network, (configuration, plan.input_channels(name), classes)
     outputs = estimate(
         network.family, configuration.patch_size, network.strides, network.features_per_stage, network.blocks_per_stage,

@@ -1,17 +1,14 @@
-"""The blocks of the plan: dataset, normalisation, resampling, network, training, inference; see `planning/plan.py` for the whole.
+"""The blocks of the plan: normalisation, resampling, network, training, inference; see `planning/plan.py` for the whole.
 
 - What one block can say about itself is checked here, what several must agree on in the block that holds them.
 - Every check belongs to a field and looks only at fields before it, so that one fault does not hide another.
 - Descriptions are what editors show, by way of the JSON Schema; docs/plan.md says the same at more length.
 """
 
-import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from autoseg.data.dataset import Labels
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -27,70 +24,6 @@ class Block(BaseModel):
     """A part of the plan."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class LabelsBlock(Block):
-    """What the label values mean: class k is called `names[k]` and is `values[k]` in the user's files."""
-
-    names: tuple[str, ...] = Field(description="name of each class, the background first")
-    values: tuple[int, ...] = Field(description="value of each class in the files, 0 first, increasing")
-    regions: dict[str, tuple[int, ...]] = Field({}, description="name to the values it unites; evaluated, not trained on")
-    ignore: int | None = Field(None, description="value of voxels that nobody annotated; absent where there is none")
-
-    @field_validator("values")
-    @classmethod
-    def _one_for_each_class(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        names = info.data.get("names", values)
-        if len(names) != len(values) or len(values) < 2:
-            raise ValueError(f"has {len(values)} entries, names has {len(names)}: one of each for the background and every class")
-        if values[0] != 0 or list(values) != sorted(set(values)):
-            raise ValueError("must begin with 0, the background, and increase")
-        return values
-
-    @field_validator("regions")
-    @classmethod
-    def _regions_unite_classes(cls, regions: dict[str, tuple[int, ...]], info: ValidationInfo) -> dict[str, tuple[int, ...]]:
-        if "values" in info.data:
-            classes = info.data["values"][1:]
-            wrong = [name for name, values in regions.items() if not values or not set(values) <= set(classes)]
-            raise_if_any(Fault(("regions", name), f"must unite some of {list(classes)}{shown(regions[name])}") for name in wrong)
-        return regions
-
-    @field_validator("ignore")
-    @classmethod
-    def _ignored_is_no_class(cls, ignore: int | None, info: ValidationInfo) -> int | None:
-        if ignore is not None and ignore in info.data.get("values", ()):
-            raise ValueError("is the value of a class too: give it a value of its own")
-        return ignore
-
-    def to_labels(self) -> Labels:
-        """The same for those who know no plan."""
-        return Labels(self.names, self.values, self.regions, self.ignore)
-
-
-class DatasetBlock(Block):
-    """Facts about the dataset that prediction needs again."""
-
-    name: str = Field(description="the folder's name under raw_data/")
-    layout: str = Field(description="nnunet, decathlon or brats")
-    channel_names: tuple[str, ...] = Field(description="in the network's order; scans to predict are matched by them")
-    labels: LabelsBlock = Field(description="what the label values mean")
-    num_cases: Count = Field(description="number of labelled cases")
-    file_ending: str = Field(description="what predictions are written as")
-
-    @field_validator("name")
-    @classmethod
-    def _names_one_folder(cls, name: str) -> str:
-        if name in ("", "..") or Path(name).name != name:
-            raise ValueError("names folders of models, so it must be the name of one folder, not a path")
-        return name
-
-    @field_validator("file_ending")
-    @classmethod
-    def _ends_a_name(cls, ending: str) -> str:
-        if not re.fullmatch(r"(\.[A-Za-z0-9]+)+", ending):
-            raise ValueError("must be the ending of a file's name, such as .nii.gz")
-        return ending
 
 
 class Normalization(Block):

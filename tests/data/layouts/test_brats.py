@@ -105,6 +105,7 @@ def test_label_4_is_the_enhancing_tumour_to_2022(tmp_path: Path, name: str) -> N
     labels = open_dataset(tmp_path).labels
     assert dict(zip(labels.names, labels.values, strict=True)) == {"background": 0, "necrotic": 1, "edema": 2, "enhancing": 4}
     assert labels.regions == {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)} and labels.optional == ()
+    assert (labels.region_order, labels.region_classes, labels.painted_classes) == ((2, 1, 4), ((1, 2, 3), (1, 3), (3,)), (2, 1, 3))
 
 
 @pytest.mark.parametrize("name", ["BraTS-GLI-00000-000", "BraTS-MEN-00004-000", "BraTS-MET-00001-000", "BraTS-SSA-00002-000", "BraTS-GoAT-00001"])
@@ -113,7 +114,10 @@ def test_label_4_is_the_cavity_since_2023(tmp_path: Path, name: str) -> None:
     dataset = open_dataset(tmp_path)
     assert dict(zip(dataset.labels.names, dataset.labels.values, strict=True))["enhancing"] == 3
     assert dataset.labels.values == (0, 1, 2, 3, 4) and dataset.labels.optional == (4,)
-    assert dataset.labels.regions == {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)} and dataset.problems == dataset.notes == ()
+    assert dataset.labels.regions == {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,), "RC": (4,)} and dataset.problems == dataset.notes == ()
+    without = dataset.labels.settled({0, 1, 2, 3})
+    assert (without.regions, without.region_order) == ({"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}, (2, 1, 3))
+    assert dataset.labels.settled({0, 1, 2, 3, 4}).region_order == dataset.labels.region_order == (2, 1, 3, 4)
 
 
 def test_two_meanings_of_the_labels_are_refused(tmp_path: Path) -> None:

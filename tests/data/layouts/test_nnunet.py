@@ -60,6 +60,23 @@ def test_regions_give_plain_classes(tmp_path: Path) -> None:
     assert labels.ignore == 5
 
 
+def test_regions_paint_in_the_order_that_is_declared(tmp_path: Path) -> None:
+    entry = {"background": 0, "core": [4, 2], "enhancing": 4, "whole": [1, 2, 4], "ignore": 5}
+    dataset = open_dataset(make(tmp_path / "declared", labels=entry, regions_class_order=[2, 4, 1]))
+    assert list(dataset.labels.regions) == ["core", "enhancing", "whole"] and dataset.labels.region_order == (2, 4, 1)
+    assert dataset.notes == ()
+    (undeclared,) = open_dataset(make(tmp_path / "not", labels=entry)).notes
+    assert "no 'regions_class_order'" in undeclared and "classes are learned" in undeclared
+    assert open_dataset(make(tmp_path / "classes", labels={"background": 0, "organ": 1}, regions_class_order=[1])).labels.region_order == ()
+
+
+@pytest.mark.parametrize("order", [[2, 4], [2, 1, 1], [2, 4, 5], [2, True, 1], "2, 4, 1", [[2], 4, 1]])
+def test_an_order_that_cannot_be_painted(tmp_path: Path, order: object) -> None:
+    entry = {"background": 0, "core": [4, 2], "enhancing": 4, "whole": [1, 2, 4]}
+    with pytest.raises(AutosegError, match="'regions_class_order' must give one value for each of core, enhancing, whole, in this order"):
+        open_dataset(make(tmp_path, labels=entry, regions_class_order=order))
+
+
 def test_ignore_label_is_no_class(tmp_path: Path) -> None:
     labels = open_dataset(make(tmp_path, labels={"background": 0, "vessel": 1, "ignore": 2})).labels
     assert (labels.values, labels.ignore, labels.allowed, labels.regions) == ((0, 1), 2, (0, 1, 2), {})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from autoseg.planning.schema.blocks import Augmentation, DatasetBlock, LabelsBlock, NetworkPlan, Normalization, Recipe, Training, Transform
+from autoseg.planning.schema.blocks import Augmentation, NetworkPlan, Normalization, Recipe, Training, Transform
 
 STRONG = {"probability": 0.5, "range": (-0.5, 2.0)}
 UNET: dict[str, Any] = {
@@ -16,42 +16,6 @@ UNET: dict[str, Any] = {
     "blocks_per_stage": (2, 2),
     "convs_per_stage_decoder": (2,),
 }
-
-
-def test_labels_mean_the_same_as_those_of_a_dataset() -> None:
-    block = LabelsBlock(names=("background", "edema", "core"), values=(0, 2, 4), regions={"WT": (2, 4)}, ignore=9)
-    labels = block.to_labels()
-    assert (labels.names, labels.values, labels.regions, labels.ignore) == (block.names, block.values, block.regions, 9)
-
-
-@pytest.mark.parametrize(
-    "change", [{"names": ("a",)}, {"values": (0, 2, 2)}, {"values": (1, 2, 4)}, {"ignore": 2}, {"regions": {"WT": (0, 2)}}, {"colour": "red"}]
-)
-def test_labels_that_contradict_themselves(change: dict[str, Any]) -> None:
-    content: dict[str, Any] = {"names": ("background", "edema", "core"), "values": (0, 2, 4)}
-    LabelsBlock(**content)
-    with pytest.raises(ValidationError):
-        LabelsBlock(**content | change)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"name": "../elsewhere"}, "name of one folder"),
-        ({"name": "a/b"}, "name of one folder"),
-        ({"name": ".."}, "name of one folder"),
-        ({"name": ""}, "name of one folder"),
-        ({"file_ending": "/../x.nii.gz"}, "such as .nii.gz"),
-        ({"file_ending": "nii.gz"}, "such as .nii.gz"),
-        ({"file_ending": ""}, "such as .nii.gz"),
-    ],
-)
-def test_names_that_lead_elsewhere(change: dict[str, Any], message: str) -> None:
-    labels = LabelsBlock(names=("background", "organ"), values=(0, 1))
-    content = {"name": "Dataset 1 (old)", "layout": "nnunet", "channel_names": ("CT",), "labels": labels, "num_cases": 1, "file_ending": ".nii.gz"}
-    DatasetBlock.model_validate(content)
-    with pytest.raises(ValidationError, match=message):
-        DatasetBlock.model_validate(content | change)
 
 
 @pytest.mark.parametrize("key", ["lower", "upper", "mean", "std"])
