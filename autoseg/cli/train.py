@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, showing_progress, stoppable
+from autoseg.cli.crossval import in_short
 from autoseg.cli.evaluate import show_means
 from autoseg.progress import duration
 
@@ -48,3 +49,8 @@ def train(
             typer.echo(f"Mean Dice over classes: {one.evaluation.foreground_mean():.4f}")
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
     typer.echo(f"Next: autoseg predict -i FOLDER -o OUT{f' -d {name}' if dataset else ''}")
+    if fold == "cv":
+        done = api.crossval(configuration, dataset=name, workspace=workspace)
+        for one in done.configurations:
+            typer.echo(in_short(one.name, one.scores) if one.scores else "")
+        typer.echo(f"Structures, folds and intervals: autoseg crossval {configuration} -d {name}, and {done.csv}")

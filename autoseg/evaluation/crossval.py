@@ -140,7 +140,7 @@ def _rows(
     """The summary's rows of one metric; `values` has a row for each (fold, case) and a column for each target."""
     chosen = np.array([target in leading for target in values.columns])
     low, high = _interval(bootstrap_means(values.to_numpy(), chosen, seed=seed, draws=draws)) if len(values) > 1 else _interval(np.empty((0, 0)))
-    by_fold = {fold: values.xs(fold, level="fold") for fold in folds}
+    by_fold = {fold: pd.DataFrame(values.xs(fold, level="fold")) for fold in folds}
     rows: list[dict[str, object]] = []
     for place, target in enumerate([OVER_CLASSES, *values.columns]):
         of_cases = values[leading].mean(axis=1) if place == 0 else values[target]

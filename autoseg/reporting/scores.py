@@ -1,11 +1,11 @@
 """How good a set of segmentations is: every case's Dice as a dot, for each class or region.
 
-- All cases are shown, not a summary of them; the line is the median, and the worst three cases are named, because they are the ones to look at.
+- All cases are shown, not a summary of them; the line is the median or the mean. The worst three are named, because they are the ones to look at.
 - A case in which a target is absent from reference and prediction has no Dice: it is counted, not drawn.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,9 @@ _SPREAD = 0.3  # height of a strip, in rows
 _GOLDEN = 0.6180339887  # its multiples spread evenly over 0..1, however many there are
 
 
-def draw_scores(evaluation_table: pd.DataFrame, target: Path, *, title: str = "Dice of every case") -> None:
+def draw_scores(
+    evaluation_table: pd.DataFrame, target: Path, *, title: str = "Dice of every case", centre: Literal["median", "mean"] = "median"
+) -> None:
     """Draw the distribution of Dice over the cases, a strip for each target.
 
     Parameters
@@ -33,6 +35,7 @@ def draw_scores(evaluation_table: pd.DataFrame, target: Path, *, title: str = "D
         not-a-number where the target is in neither); further columns are left alone
     target : the PNG file
     title : heading of the picture
+    centre : what the line is and the numbers beside a strip say
 
     Raises
     ------
@@ -59,10 +62,10 @@ def draw_scores(evaluation_table: pd.DataFrame, target: Path, *, title: str = "D
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     for row, (name, group) in enumerate(groups):
-        _draw_strip(axes, row, group["case"].astype(str).to_numpy(), group["dice"].to_numpy(dtype=float), canvas.class_colour(row))
+        _draw_strip(axes, row, group["case"].astype(str).to_numpy(), group["dice"].to_numpy(dtype=float), canvas.class_colour(row), centre)
         inches = height - _HEAD - _ROW * (row + _ABOVE)
         canvas.write(figure, 0.2, inches + 0.04, canvas.shortened(str(name), _LONGEST_NAME), fontsize=10, fontweight="bold")
-        canvas.write(figure, 0.2, inches - 0.05, _facts(group["dice"].to_numpy(dtype=float)), fontsize=8, color=canvas.QUIET, va="top")
+        canvas.write(figure, 0.2, inches - 0.05, _facts(group["dice"].to_numpy(dtype=float), centre), fontsize=8, color=canvas.QUIET, va="top")
     canvas.save(figure, target)
 
 
@@ -78,14 +81,18 @@ def _lower_limit(dice: NDArray[np.float64]) -> float:
     return max(0.0, float(np.floor(known.min() * 10 - 0.5) / 10)) if len(known) else 0.0
 
 
-def _facts(dice: NDArray[np.float64]) -> str:
+def _facts(dice: NDArray[np.float64], centre: str) -> str:
     known = dice[np.isfinite(dice)]
-    text = f"median {np.median(known):.3f}, {len(known)} case{'s' * (len(known) > 1)}" if len(known) else "no case has it"
+    text = f"{centre} {_middle(known, centre):.3f}, {len(known)} case{'s' * (len(known) > 1)}" if len(known) else "no case has it"
     absent = len(dice) - len(known)
     return f"{text}\n{absent} without it" if absent and len(known) else text
 
 
-def _draw_strip(axes: Axes, row: int, cases: NDArray[Any], dice: NDArray[np.float64], colour: canvas.Colour) -> None:
+def _middle(values: NDArray[np.float64], centre: str) -> float:
+    return float(values.mean() if centre == "mean" else np.median(values))
+
+
+def _draw_strip(axes: Axes, row: int, cases: NDArray[Any], dice: NDArray[np.float64], colour: canvas.Colour, centre: str) -> None:
     ordered = worst(cases, dice, len(cases))
     if not ordered:
         return
@@ -94,8 +101,8 @@ def _draw_strip(axes: Axes, row: int, cases: NDArray[Any], dice: NDArray[np.floa
     _name_worst(axes, row, [name for name, _ in ordered[:_NAMED]], x, y)
     axes.scatter(x, y, s=24, color=colour, alpha=0.8, linewidths=0.4, edgecolors="white", zorder=3)
     if len(x) > 1:
-        median = float(np.median(x))
-        axes.plot([median, median], [row - 0.24, row + 0.24], color=canvas.INK, linewidth=1.8, zorder=4)
+        middle = _middle(x, centre)
+        axes.plot([middle, middle], [row - 0.24, row + 0.24], color=canvas.INK, linewidth=1.8, zorder=4)
 
 
 def _name_worst(axes: Axes, row: int, names: list[str], x: NDArray[np.floating], y: NDArray[np.floating]) -> None:

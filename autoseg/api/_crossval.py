@@ -1,0 +1,180 @@
+"""`crossval`: what the trained folds of each configuration say together, and which are missing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from autoseg.data.folds import read_folds
+from autoseg.errors import AutosegError, listing
+from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation, cross_validate, read_metrics
+from autoseg.files import require_writable, write_json, write_text
+from autoseg.inference.model_folder import PLAN, fold_of
+from autoseg.planning.plan import read_plan
+from autoseg.reporting.scores import draw_scores
+from autoseg.training.run import read_run
+from autoseg.workspace import Workspace
+
+_FEW = 10  # cases below which a bootstrap says little
+
+
+@dataclass(frozen=True)
+class ConfigurationScores:
+    """The folds of one configuration.
+
+    Attributes
+    ----------
+    name : of the configuration
+    scores : what the validated folds say together, or None where none is validated
+    missing : folds that are not validated, with the reason: "2 (not trained)"
+    remarks : what a reader of the numbers should know
+    """
+
+    name: str
+    scores: CrossValidation | None
+    missing: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """The cross-validation of a dataset's configurations.
+
+    Attributes
+    ----------
+    dataset : its name
+    configurations : those that were asked for, by name
+    csv, json, picture : the files that were written
+    """
+
+    dataset: str
+    configurations: tuple[ConfigurationScores, ...]
+    csv: Path
+    json: Path
+    picture: Path
+
+
+def crossval(configuration: str | None = None, *, dataset: str | None = None, workspace: Path | str | None = None) -> CrossValidated:
+    """Put the validations of the trained folds together.
+
+    Writes `crossval.csv`, `crossval.json` and `crossval.png` into `models/<dataset>/`, or for one configuration into its own folder.
+
+    Parameters
+    ----------
+    configuration : by default all that have a validated fold
+    dataset : by default the one last planned
+    workspace : by default `AUTOSEG_WORKSPACE`, else the current folder
+
+    Raises
+    ------
+    AutosegError
+        nothing is validated, the configuration is not trained, a table is damaged, or folds were judged by different schemes
+    """
+    place = Workspace.find(workspace)
+    name = place.resolve(dataset) if dataset else place.current()
+    root = place.root / "models" / name
+    there = [folder.name for folder in sorted(root.iterdir()) if any(folder.glob("fold_*"))] if root.is_dir() else []
+    if configuration is not None and configuration not in there:
+        raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(there) or 'none'}.")
+    expected = read_folds(place.folds(name)).validation if place.folds(name).is_file() else ()
+    found = tuple(_scores(place.model(name, one), expected) for one in there if configuration in (None, one))
+    if not any(one.scores for one in found):
+        raise AutosegError(
+            f"No fold of {configuration or name} is validated yet. Train them: autoseg train {configuration or '3d_fullres'} cv -d {name}"
+        )
+    folder = root if configuration is None else place.model(name, configuration)
+    require_writable(folder)
+    return _write(name, found, folder)
+
+
+def _scores(folder: Path, expected: Sequence[Sequence[str]]) -> ConfigurationScores:
+    fold_folders = {fold_of(entry): entry for entry in sorted(folder.glob("fold_*"))}
+    numbers = sorted({str(number) for number in range(len(expected))} | {fold for fold in fold_folders if fold.isdecimal()}, key=int)
+    validated = [fold for fold in numbers if fold in fold_folders and (fold_folders[fold] / "metrics.csv").is_file()]
+    missing = tuple(f"{fold} ({'not validated yet' if fold in fold_folders else 'not trained'})" for fold in numbers if fold not in validated)
+    if not validated:
+        return ConfigurationScores(folder.name, None, missing, _on_all(fold_folders))
+    try:
+        tables = {fold: read_metrics(fold_folders[fold] / "metrics.csv") for fold in validated}
+        scores = cross_validate(tables)
+    except AutosegError as error:
+        raise AutosegError(f"{folder}: {error}") from error
+    remarks = (
+        *_on_settings({fold: fold_folders[fold] for fold in validated}, folder.name),
+        *_on_cases(tables, expected),
+        *_on_all(fold_folders),
+    )
+    return ConfigurationScores(folder.name, scores, missing, remarks)
+
+
+def _on_all(fold_folders: Mapping[str, Path]) -> tuple[str, ...]:
+    return ("Fold all learnt from every case: it has no validation and is not counted.",) if "all" in fold_folders else ()
+
+
+def _on_settings(folders: Mapping[str, Path], configuration: str) -> list[str]:
+    """What was trained otherwise than in the first of the folds."""
+    settings = {fold: _settings(folder, configuration) for fold, folder in folders.items()}
+    first, *others = settings
+    remarks = []
+    for fold in others:
+        keys = settings[first].keys() | settings[fold].keys()
+        if differing := sorted(key for key in keys if settings[first].get(key) != settings[fold].get(key)):
+            remarks.append(f"Fold {fold} was trained with other settings than fold {first}: {listing(differing)}. The mean is over unlike networks.")
+    return remarks
+
+
+def _settings(folder: Path, configuration: str) -> dict[str, object]:
+    """Everything that shaped a training, flat."""
+    settings: dict[str, object] = {}
+    if (folder / PLAN).is_file():
+        plan = read_plan(folder / PLAN)
+        settings = _flat(plan.configuration(configuration).model_dump(exclude={"why", "inference", "inherits"}))
+        settings |= {"dataset.labels": plan.dataset.labels, "dataset.channel_names": plan.dataset.channel_names}
+    if run := read_run(folder):
+        length = f"{run.steps} steps" if run.steps else f"{run.seconds} seconds"
+        settings |= {"recipe": run.recipe, "length": length, "seed": run.seed, "pretrained": run.pretrained_weights}
+    return settings
+
+
+def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in content.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return flat
+
+
+def _on_cases(tables: Mapping[str, pd.DataFrame], expected: Sequence[Sequence[str]]) -> list[str]:
+    changed = [fold for fold, table in tables.items() if expected and (int(fold) >= len(expected) or set(table["case"]) != set(expected[int(fold)]))]
+    remarks = [f"The folds were divided anew since fold {listing(changed)} was validated, on other cases than it has now."] if changed else []
+    count = sum(table["case"].nunique() for table in tables.values())
+    return remarks + ([f"{count} case{'s' * (count > 1)}: intervals of so few say little."] if count < _FEW else [])
+
+
+def _write(dataset: str, found: Sequence[ConfigurationScores], folder: Path) -> CrossValidated:
+    csv, json, picture = (folder / f"crossval.{ending}" for ending in ("csv", "json", "png"))
+    validated = [(one.name, one.scores) for one in found if one.scores]
+    tables = []
+    for name, scores in validated:
+        head = pd.DataFrame({"configuration": name, "scheme": scores.scheme, "hd95_convention": scores.hd95_convention}, index=scores.summary.index)
+        tables.append(pd.concat([head, scores.summary], axis=1))
+    write_text(csv, pd.concat(tables, ignore_index=True).to_csv(index=False))
+    write_json(json, {"dataset": dataset, "interval": f"95 %, {DRAWS} bootstrap resamples of the cases, seed {SEED}",
+                      "configurations": {one.name: _document(one) for one in found}})  # fmt: skip
+    dots = [scores.cases.assign(target=name + ", fold " + scores.cases["fold"]) for name, scores in validated]
+    draw_scores(pd.concat(dots, ignore_index=True), picture, title="Mean Dice of every case, by fold", centre="mean")
+    return CrossValidated(dataset, tuple(found), csv, json, picture)
+
+
+def _document(one: ConfigurationScores) -> dict[str, Any]:
+    document: dict[str, Any] = {"missing_folds": list(one.missing), "remarks": list(one.remarks)}
+    if one.scores is None:
+        return document
+    return {
+        "scheme": one.scores.scheme,
+        "hd95_convention": one.scores.hd95_convention,
+        "cases_of_folds": one.scores.folds,
+        **document,
+        "structures": one.scores.summary.to_dict("records"),
+    }

@@ -1,0 +1,98 @@
+"""What `crossval` finds in a folder of models, and says of it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+import autoseg
+from autoseg.data.folds import Folds, write_folds
+from autoseg.errors import AutosegError
+from autoseg.evaluation.crossval import OVER_CLASSES
+from autoseg.planning.plan import Plan, write_plan
+from autoseg.training.run import Run, write_run
+
+NAME = "Dataset001_Small"
+RUN = Run(recipe="default", steps=100, seconds=None, seed=1, precision="float32", channels_last=False, epoch_steps=10)
+
+
+def validated(place: Path, fold: int, dice: dict[str, float], *, configuration: str = "small", scheme: str = "nnunet") -> Path:
+    folder = place / "models" / NAME / configuration / f"fold_{fold}"
+    folder.mkdir(parents=True)
+    rows = [
+        {"case": case, "target": target, "region": False, "scheme": scheme, "dice": value, "hd95": 1.0, "hd95_convention": "x"}
+        for case, value in dice.items()
+        for target in ("core", "rim")
+    ]
+    pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
+    return folder
+
+
+def test_folds_are_put_together_and_the_missing_named(tmp_path: Path) -> None:
+    write_folds(Folds(validation=(("a", "b"), ("c",), ("d",), ("e",))), tmp_path / "plans" / f"{NAME}.folds.json")
+    validated(tmp_path, 0, {"a": 0.9, "b": 0.7})
+    validated(tmp_path, 2, {"d": 0.5})
+    validated(tmp_path, 1, {"x": 0.1}, configuration="other")
+    for fold in ("3", "all"):
+        (tmp_path / "models" / NAME / "small" / f"fold_{fold}").mkdir()
+    found = autoseg.crossval(dataset="Small", workspace=tmp_path)
+    other, small = found.configurations
+    assert small.scores and other.scores
+    assert small.scores.folds == {"0": 2, "2": 1}
+    assert small.scores.row()["mean"] == pytest.approx(0.7)
+    assert small.missing == ("1 (not trained)", "3 (not validated yet)")
+    assert small.remarks == ("3 cases: intervals of so few say little.", "Fold all learnt from every case: it has no validation and is not counted.")
+    assert other.missing == ("0 (not trained)", "2 (not trained)", "3 (not trained)")
+    assert other.remarks[0] == "The folds were divided anew since fold 1 was validated, on other cases than it has now."
+    assert found.csv.parent == tmp_path / "models" / NAME
+    table = pd.read_csv(found.csv)
+    row = table[(table["configuration"] == "small") & (table["target"] == OVER_CLASSES) & (table["metric"] == "dice")].iloc[0]
+    assert (row["scheme"], row["mean"], row["fold_0"], row["fold_2"]) == ("nnunet", pytest.approx(0.7), pytest.approx(0.8), 0.5)
+    document = json.loads(found.json.read_text())
+    assert document["configurations"]["small"]["cases_of_folds"] == {"0": 2, "2": 1}
+    assert document["configurations"]["other"]["structures"][0]["std"] is None
+    assert imread(found.picture).shape[0] > 300
+
+
+def test_one_configuration_has_files_of_its_own(tmp_path: Path) -> None:
+    validated(tmp_path, 0, {"a": 0.9})
+    validated(tmp_path, 0, {"a": 0.9}, configuration="other")
+    found = autoseg.crossval("other", dataset=NAME, workspace=tmp_path)
+    assert [one.name for one in found.configurations] == ["other"]
+    assert found.csv.parent == tmp_path / "models" / NAME / "other"
+    assert found.configurations[0].missing == ()
+
+
+def test_folds_with_other_settings_are_said_so(tmp_path: Path, small_plan: Callable[..., Plan]) -> None:
+    folders = [validated(tmp_path, fold, {str(fold): 0.9}) for fold in range(4)]
+    for folder, plan, run in zip(
+        folders,
+        [small_plan(), small_plan(inference={"step": 0.7}), small_plan(patch=(16, 16, 32)), small_plan()],
+        [RUN, RUN, RUN, Run(**vars(RUN) | {"recipe": "fast", "steps": None, "seconds": 60.0})],
+        strict=True,
+    ):
+        write_plan(plan, folder / "plan.json")
+        write_run(run, folder)
+    (one,) = autoseg.crossval("small", dataset=NAME, workspace=tmp_path).configurations
+    assert [remark.split(". ")[0] for remark in one.remarks[:-1]] == [
+        "Fold 2 was trained with other settings than fold 0: patch_size",
+        "Fold 3 was trained with other settings than fold 0: length, recipe",
+    ]
+
+
+def test_nothing_to_show_is_said_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "models" / NAME / "small" / "fold_1").mkdir(parents=True)
+    with pytest.raises(AutosegError, match=rf"No fold of {NAME} is validated yet.*autoseg train 3d_fullres cv -d {NAME}"):
+        autoseg.crossval(dataset=NAME, workspace=tmp_path)
+    with pytest.raises(AutosegError, match=r"'2d' of .* is not trained. Trained are: small"):
+        autoseg.crossval("2d", dataset=NAME, workspace=tmp_path)
+    folder = validated(tmp_path, 0, {"a": 0.9})
+    validated(tmp_path, 2, {"b": 0.9}, scheme="brats20")
+    with pytest.raises(AutosegError, match=r"small: The folds were judged by different schemes"):
+        autoseg.crossval(dataset=NAME, workspace=tmp_path)
+    (folder / "metrics.csv").write_text("nothing")
+    with pytest.raises(AutosegError, match=r"fold_0/metrics\.csv lacks the columns"):
+        autoseg.crossval(dataset=NAME, workspace=tmp_path)
