@@ -1,7 +1,8 @@
 """autoseg: self-configuring segmentation of medical images.
 
-- `check`, `plan`, `train`, `crossval`, `predict`, `ensemble`, `evaluate` and `demo` are the commands of the same names; `plan_from_files`,
-  `check_plan` and `costs` are what `autoseg plan` does without images. They take paths and plain values, return dataclasses and print nothing.
+- `check`, `plan`, `train`, `crossval`, `predict`, `ensemble`, `evaluate`, `compare` and `demo` are the commands of the same names;
+  `plan_from_files`, `check_plan` and `costs` are what `autoseg plan` does without images. They take paths and plain values, return dataclasses
+  and print nothing.
 - Each is imported when it is first used, so that `import autoseg` costs nothing.
 """
 
@@ -12,6 +13,7 @@ from autoseg.errors import AutosegError
 if TYPE_CHECKING:
     from autoseg.api import (
         CheckedPlan,
+        Compared,
         CrossValidated,
         Demonstrated,
         Ensembled,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         Trained,
         check,
         check_plan,
+        compare,
         costs,
         crossval,
         demo,
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AutosegError", "CheckedPlan", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted", "Trained", "check",
-    "check_plan", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files", "predict", "train",
+    "AutosegError", "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted", "Trained",
+    "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files", "predict", "train",
 ]  # fmt: skip
 
 

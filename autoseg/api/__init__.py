@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoseg.api._compare import Compared, compare
     from autoseg.api._crossval import CrossValidated, crossval
     from autoseg.api._demo import Demonstrated, demo
     from autoseg.api._ensemble import Ensembled, ensemble
@@ -15,14 +16,15 @@ if TYPE_CHECKING:
     from autoseg.api._train import train
 
 __all__ = [
-    "CheckedPlan", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted", "Trained", "check", "check_plan", "costs",
-    "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files", "predict", "train",
+    "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted", "Trained", "check",
+    "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files", "predict", "train",
 ]  # fmt: skip
 
 _HOMES = {
     "check": "_plan", "plan": "_plan", "Planned": "_plan", "train": "_train", "Trained": "_fold", "predict": "_predict",
     "CheckedPlan": "_plan_files", "check_plan": "_plan_files", "costs": "_plan_files", "plan_from_files": "_plan_files",
     "Predicted": "_predict", "evaluate": "_evaluate", "Evaluated": "_evaluate", "demo": "_demo", "Demonstrated": "_demo",
+    "compare": "_compare", "Compared": "_compare",
     "crossval": "_crossval", "CrossValidated": "_crossval", "ensemble": "_ensemble", "Ensembled": "_ensemble",
 }  # fmt: skip
 

@@ -70,7 +70,9 @@ def evaluate(
     known = find_references(Path(references))
     if Path(predictions).is_file() and Path(references).is_file():  # two files are compared whatever they are called
         predicted = dict(zip(known, predicted.values(), strict=True))
-    labels, targets = what_to_judge(predicted, known, Path(predictions), Path(references), dataset, regions, Workspace.find(workspace), notify)
+    place = Workspace.find(workspace)
+    judged = [*predicted.values(), *(known[case] for case in predicted if case in known)]
+    labels, targets = what_to_judge(Path(predictions), Path(references), judged, list(known.values()), dataset, regions, place, notify)
     folder = Path(output) if output else _folder_of(Path(predictions))
     require_writable(folder)
     sweep(folder)
@@ -82,10 +84,10 @@ def evaluate(
 
 
 def what_to_judge(
-    predicted: Mapping[str, Path],
-    known: Mapping[str, Path],
     predictions: Path,
     references: Path,
+    judged: Sequence[Path],
+    known: Sequence[Path],
     dataset: str | None,
     regions: Mapping[str, Sequence[int]] | None,
     place: Workspace,
@@ -95,22 +97,26 @@ def what_to_judge(
 
     Parameters
     ----------
-    predicted, known : case -> file
     predictions, references : what the user named, from which the dataset may be told
+    judged : the files that will be looked at, predictions and their references
+    known : all references
     dataset, regions : what the user asked for, or None
     place : where a dataset is looked up
     notify : told what was assumed
+
+    Raises
+    ------
+    AutosegError
+        a file cannot be read, there is nothing to judge, or a region has a value that the dataset does not declare
     """
     labels = _labels(predictions, references, dataset, place)
     if labels is None and regions is not None:  # what the references hold may occur, and what a region names
-        paths = [known[case] for case in predicted if case in known] or list(known.values())
-        values = sorted({0}.union(labels_from_values(paths).values, *regions.values()))
+        values = sorted({0}.union(labels_from_values(known).values, *regions.values()))
         labels = Labels(("background", *(f"label {value}" for value in values[1:])), tuple(values))
     elif labels is None:
-        labels = labels_from_values(list(known.values()))
+        labels = labels_from_values(known)
         notify(f"No dataset is known: judging the values {', '.join(map(str, labels.values[1:]))} as they are. Name one with -d.")
     if labels.optional and regions is None:  # a class that this release lacks must not count as found
-        judged = [*predicted.values(), *(known[case] for case in predicted if case in known)]
         labels = labels.settled(set(labels_from_values(judged).values))
     if regions is None:
         return labels, targets_of(labels)

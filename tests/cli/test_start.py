@@ -65,7 +65,7 @@ def test_the_installed_command_and_the_module_are_the_same() -> None:
 
 def test_without_a_command_help_is_shown() -> None:
     done = python("-m", "autoseg")
-    for command in ("check", "plan", "train", "crossval", "predict", "ensemble", "evaluate", "demo"):
+    for command in ("check", "plan", "train", "crossval", "predict", "ensemble", "evaluate", "compare", "demo"):
         assert f"\n  {command} " in done.stdout + done.stderr
     assert "...\n" not in (done.stdout + done.stderr).split("Commands:")[1], "a summary is cut short"
 
