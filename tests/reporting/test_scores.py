@@ -53,16 +53,16 @@ def test_worst_cases() -> None:
 
 
 def test_the_line_is_where_it_was_asked_for(tmp_path: Path) -> None:
-    """Of 0.1, 0.2 and 0.9 the median is 0.2, the mean 0.4."""
+    """Of 0.1, 0.2, 0.5 and 1 the median is 0.35, the mean 0.45."""
     places = []
     for centre in ("median", "mean"):
-        draw_scores(table({"a": [0.1, 0.2, 0.9]}), tmp_path / "scores.png", centre=centre)  # type: ignore[arg-type]
+        draw_scores(table({"a": [0.1, 0.2, 0.5, 1.0]}), tmp_path / "scores.png", centre=centre)  # type: ignore[arg-type]
         pixels = imread(tmp_path / "scores.png")[..., :3]
         x = np.sort(dots(tmp_path / "scores.png", canvas.ORANGE)[:, 1])
         dark = (np.abs(pixels - np.array(canvas.INK)) < 0.02).all(axis=-1)[:, int(0.3 * pixels.shape[1]) :]  # beside the names
         column = 0.3 + dark.sum(axis=0).argmax() / pixels.shape[1]
-        places.append((column - x[0]) / (x[2] - x[0]) * 0.8 + 0.1)
-    assert places == pytest.approx([0.2, 0.4], abs=0.01)
+        places.append((column - x[0]) / (x[3] - x[0]) * 0.9 + 0.1)
+    assert places == pytest.approx([0.35, 0.45], abs=0.01)
 
 
 def test_a_row_for_each_target(tmp_path: Path) -> None:
