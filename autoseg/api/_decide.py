@@ -17,6 +17,7 @@ from autoseg.planning.presets import find_preset
 from autoseg.workspace import Workspace
 
 Memory = float | Literal["auto"]
+Learned = Literal["classes", "regions"]
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,25 @@ class Wishes:
     Attributes
     ----------
     preset, gpu_memory_gb, spacing : see `make_plan`; a memory of "auto" is that of the graphics card at hand
-    source : a plan to take over: a dataset's name, or a file of ours or of nnU-Net's; goes with none of the others
+    source : a plan to take over: a dataset's name, or a file of ours or of nnU-Net's; goes with none of those before it
+    labels : what networks learn, "classes" or "regions"; None: regions where the dataset declares them with an order of painting
 
     Raises
     ------
     AutosegError
-        there is no such preset, or a source is given beside decisions of one's own
+        there is no such preset, labels are something else, or a source is given beside decisions of one's own
     """
 
     preset: str | None = None
     gpu_memory_gb: Memory | None = None
     spacing: Spacing3 | None = None
     source: Path | str | None = None
+    labels: Learned | None = None
 
     def __post_init__(self) -> None:
         find_preset(self.preset or "default")
+        if self.labels not in (None, "classes", "regions"):
+            raise AutosegError(f"Networks learn classes or regions (--labels), not '{self.labels}'.")
         if self.source is not None and (self.preset, self.gpu_memory_gb, self.spacing) != (None, None, None):
             raise AutosegError("A plan that is taken over (--from) keeps its preset, memory and spacing: give none of them.")
 
@@ -60,6 +65,7 @@ def decide(wishes: Wishes, facts: Fingerprint | None, block: DatasetBlock, place
     AutosegError
         a wish cannot be met; the text says which and why
     """
+    block = _learning(block, wishes.labels)
     if wishes.source is not None:
         return _taken_over(_source_file(wishes.source, place), facts, block)
     if facts is None:
@@ -97,10 +103,22 @@ def _require_same(path: Path, made: Plan) -> None:
         return
     names = {*before["configurations"], *after["configurations"]}
     changed = sorted(name for name in names if before["configurations"].get(name) != after["configurations"].get(name))
+    if before["dataset"]["labels"] != after["dataset"]["labels"]:
+        changed.append(f"the labels, of which it learns {old.dataset.labels.trained}")
     raise AutosegError(
         f"{path} is there and differs from what would be planned now (in {', '.join(changed) or 'its settings'}; its preset is '{old.preset}')."
         " Use it as it is, or replace it with --force."
     )
+
+
+def _learning(block: DatasetBlock, wish: Learned | None) -> DatasetBlock:
+    """The block with what the user wants networks to learn."""
+    if wish is None:
+        return block
+    if wish == "regions" and not block.labels.region_order:
+        missing = "without the order in which they are written ('regions_class_order' in dataset.json)" if block.labels.regions else "none"
+        raise AutosegError(f"Networks cannot learn regions (--labels regions): {block.name} declares {missing}.")
+    return block.model_copy(update={"labels": block.labels.model_copy(update={"trained": wish})})
 
 
 def _decisions(plan: Plan) -> dict[str, Any]:

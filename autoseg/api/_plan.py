@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._decide import Memory, Wishes, decide, keep
+from autoseg.api._decide import Learned, Memory, Wishes, decide, keep
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
 from autoseg.data.dataset import Dataset
@@ -66,6 +66,7 @@ def plan(
     gpu_memory_gb: Memory | None = None,
     spacing: Spacing3 | None = None,
     source: Path | str | None = None,
+    labels: Learned | None = None,
     preprocess: bool = True,
     force: bool = False,
     progress: Progress = silent,
@@ -80,6 +81,8 @@ def plan(
     gpu_memory_gb : memory to plan for, in GB, or "auto" for that of the graphics card at hand; by default the preset's own
     spacing : millimetres along Z, Y, X to resample 3D data to, instead of the rule's
     source : a plan to take over instead of deciding: another dataset's name, or a file of ours or of nnU-Net's (`nnUNetPlans.json`)
+    labels : "regions" (a sigmoid each; they may overlap) or "classes"; by default regions where the dataset declares them with the values that they
+        are written as, as BraTS does
     preprocess : also make all cases ready
     force : replace a plan that is there and differs (edited by hand, or made with other settings)
     progress : told how far each stage is
@@ -94,7 +97,7 @@ def plan(
     place = Workspace.find(workspace)
     name = place.resolve(dataset)
     path = place.plan(name)
-    wishes = Wishes(preset, gpu_memory_gb, spacing, source)
+    wishes = Wishes(preset, gpu_memory_gb, spacing, source, labels)
     require_writable(path.parent)
     if preprocess:
         require_writable(place.root / "preprocessed" / name)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._decide import Memory, Wishes, decide, keep
+from autoseg.api._decide import Learned, Memory, Wishes, decide, keep
 from autoseg.data.description import read_dataset_json
 from autoseg.errors import AutosegError
 from autoseg.files import read_json
@@ -33,6 +33,7 @@ def plan_from_files(
     preset: str | None = None,
     gpu_memory_gb: Memory | None = None,
     spacing: Spacing3 | None = None,
+    labels: Learned | None = None,
     force: bool = False,
     workspace: Path | str | None = None,
 ) -> Plan:
@@ -44,7 +45,7 @@ def plan_from_files(
     dataset_json : the `dataset.json` that belongs to it; nnU-Net's fingerprint needs it, ours does not
     source : a plan to take over instead of deciding: a dataset's name, or a file of ours or of nnU-Net's (`nnUNetPlans.json`)
     output : file for the plan; by default none is written
-    preset, gpu_memory_gb, spacing : see `plan`
+    preset, gpu_memory_gb, spacing, labels : see `plan`
     force : replace a plan that is there and differs
     workspace : where a source that is a dataset's name is looked up
 
@@ -53,7 +54,7 @@ def plan_from_files(
     AutosegError
         a file is missing, faulty or contradicts another, a wish cannot be met, or the output is there and differs
     """
-    wishes = Wishes(preset, gpu_memory_gb, spacing, source)
+    wishes = Wishes(preset, gpu_memory_gb, spacing, source, labels)
     description = None if dataset_json is None else Path(dataset_json)
     if fingerprint is not None:
         facts, block = plan_inputs(Path(fingerprint), description)

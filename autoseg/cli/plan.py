@@ -23,6 +23,7 @@ class Wishes(TypedDict):
     gpu_memory_gb: float | Literal["auto"] | None
     spacing: tuple[float, float, float] | None
     source: str | None
+    labels: Literal["classes", "regions"] | None
 
 
 def plan(
@@ -33,6 +34,7 @@ def plan(
     ] = None,
     spacing: Annotated[str | None, typer.Option(help="Resample 3D data to this spacing: millimetres along Z,Y,X, such as 1,1,1.")] = None,
     source: Annotated[str | None, typer.Option("--from", help="Take over the plan of another dataset, or a plan file, ours or nnU-Net's.")] = None,
+    labels: Annotated[str | None, typer.Option(help="What networks learn: classes or regions. Default: regions where declared.")] = None,
     preprocess: Annotated[bool, typer.Option("--preprocess/--no-preprocess", help="Make the cases ready for training too.")] = True,
     explain: Annotated[bool, typer.Option("--explain", help="Show every decision and reason; a plan that is there is only read.")] = False,
     validate: Annotated[Path | None, typer.Option("--validate", help="Only check this plan, for one that was edited.")] = None,
@@ -46,10 +48,10 @@ def plan(
     from autoseg import api
 
     memory, target = _memory(gpu_memory), _spacing(spacing)
-    wishes: Wishes = {"preset": preset, "gpu_memory_gb": memory, "spacing": target, "source": source}
-    asked = (preset, gpu_memory, spacing, source)
+    wishes: Wishes = {"preset": preset, "gpu_memory_gb": memory, "spacing": target, "source": source, "labels": _labels(labels)}
+    asked = (preset, gpu_memory, spacing, source, labels)
     if validate is not None:
-        if (dataset, fingerprint, dataset_json, output, *asked) != (None,) * 8:
+        if (dataset, fingerprint, dataset_json, output, *asked) != (None,) * 9:
             raise AutosegError("--validate only checks a plan: leave out everything else but --explain.")
         _validate(validate, explain)
         return
@@ -63,7 +65,7 @@ def plan(
         return
     if (fingerprint, dataset_json, output) != (None, None, None):
         raise AutosegError(f"--fingerprint, --dataset-json and -o plan without images: leave out {dataset}, or leave out these.")
-    if explain and not force and asked == (None,) * 4 and _explain_what_is_there(dataset, workspace):
+    if explain and not force and asked == (None,) * 5 and _explain_what_is_there(dataset, workspace):
         return
     _plan_dataset(dataset, wishes, workspace=workspace, explain=explain, preprocess=preprocess, force=force)
 
@@ -99,11 +101,12 @@ def _plan_dataset(dataset: str, wishes: Wishes, *, workspace: Path | None, expla
 def _understood(wishes: Wishes) -> dict[str, object]:
     """Wishes for the first line."""
     if wishes["source"] is not None:
-        return {"from": wishes["source"]}
+        return {"from": wishes["source"], "labels": wishes["labels"]}
     memory, spacing = wishes["gpu_memory_gb"], wishes["spacing"]
     return {
         "preset": wishes["preset"] or "default",
         "memory": f"{memory:g} GB" if isinstance(memory, float) else memory,
+        "labels": wishes["labels"],
         "spacing": spacing and " x ".join(f"{size:g}" for size in spacing) + " mm",
     }
 
@@ -152,6 +155,13 @@ def _memory(text: str | None) -> float | Literal["auto"] | None:
     if not (math.isfinite(memory) and memory > 0):
         raise AutosegError(f"--gpu-memory {text}: give a number of GB above zero.")
     return memory
+
+
+def _labels(text: str | None) -> Literal["classes", "regions"] | None:
+    match text:
+        case None | "classes" | "regions":
+            return text
+    raise AutosegError(f"--labels {text}: choose classes or regions.")
 
 
 def _spacing(text: str | None) -> tuple[float, float, float] | None:

@@ -136,8 +136,15 @@ def describe_dataset(dataset: Dataset) -> DatasetBlock:
 
 
 def describe_labels(labels: Labels) -> LabelsBlock:
-    """What a plan repeats of the labels."""
-    return LabelsBlock(names=labels.names, values=labels.values, regions=dict(labels.regions), region_order=labels.region_order, ignore=labels.ignore)
+    """What a plan repeats of the labels. Regions are learned where they are declared with what is needed to write them, else classes."""
+    return LabelsBlock(
+        names=labels.names,
+        values=labels.values,
+        regions=dict(labels.regions),
+        region_order=labels.region_order,
+        trained="regions" if labels.region_order else "classes",
+        ignore=labels.ignore,
+    )
 
 
 def write_fingerprint(content: Fingerprint, path: Path) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from autoseg.errors import PlanError
 from autoseg.planning.fingerprint import Fingerprint
 from autoseg.planning.plan import Configuration, DatasetBlock, Plan
+from autoseg.planning.reasons.decisions import labels as labels_reason
 
 
 def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None = None) -> Plan:
@@ -78,6 +79,7 @@ def _median_shape(spacing: Sequence[float], transpose_forward: Sequence[int], fi
 def _why(source: Plan, block: DatasetBlock) -> dict[str, str]:
     why = {"moved": f"The plan of {source.dataset.name} ({source.dataset.num_cases} cases, preset {source.preset}), taken over for {block.name}."}
     renamed = [f"{old} -> {new}" for old, new in zip(source.dataset.channel_names, block.channel_names, strict=True) if old != new]
+    why |= labels_reason(block.labels)
     if renamed:
         why["channels"] = f"Channels are matched by position and have other names: {', '.join(renamed)}; each is normalised as the first was."
     return why

@@ -60,7 +60,7 @@ def make_plan(
     _check_positive("memory target (--gpu-memory)", (memory,))
     _check_positive("target spacing (--spacing)", spacing or ())
     grid = target_grid(np.array(fingerprint.spacings, dtype=np.float64), np.array(fingerprint.shapes_after_crop, dtype=np.float64), spacing)
-    budget = Budget(chosen, memory, _output_channels(dataset_block.labels), prod(grid.median_shape) * dataset_block.num_cases)
+    budget = Budget(chosen, memory, _label_entries(dataset_block.labels), prod(grid.median_shape) * dataset_block.num_cases)
     normalization = choose_normalization(fingerprint.channel_names, fingerprint.intensities, fingerprint.median_relative_size_after_crop)
     slices, no_slices = _slices(grid.plane(), budget, normalization)
     volumes, no_volumes = _volumes(grid, budget, normalization)
@@ -73,7 +73,13 @@ def make_plan(
         gpu_memory_gb=memory,
         transpose_forward=grid.transpose_forward,
         configurations=slices | volumes,
-        why={"preset": chosen.purpose, "gpu_memory_gb": why.memory(budget), "transpose_forward": grid.why_transpose} | not_made,
+        why={
+            **why.labels(dataset_block.labels),
+            "preset": chosen.purpose,
+            "gpu_memory_gb": why.memory(budget),
+            "transpose_forward": grid.why_transpose,
+            **not_made,
+        },
     )
 
 
@@ -168,8 +174,9 @@ def _is_trainable(fit: Fit) -> bool:
     return fit.topology.stages >= FEWEST_STAGES and (len(fit.patch_size) == 2 or fit.patch_size[0] > 1)
 
 
-def _output_channels(labels: LabelsBlock) -> int:
-    """Entries of the labels as the cost rule counts them: background, then regions or else classes, then the ignore label."""
+def _label_entries(labels: LabelsBlock) -> int:
+    """Entries of the labels as the cost rule counts them: background, then regions or else classes, then the ignore label;
+    it counts regions also where classes are learned."""
     return 1 + (len(labels.regions) or len(labels.names) - 1) + (labels.ignore is not None)
 
 

@@ -63,7 +63,7 @@ def test_validation_says_how_long_it_will_take_and_what_is_there(planned: Path) 
     "change",
     [
         lambda plan: plan | {"transpose_forward": [1, 0, 2]},
-        lambda plan: plan | {"dataset": plan["dataset"] | {"labels": plan["dataset"]["labels"] | {"regions": {"WT": [1, 2]}}}},
+        lambda plan: plan | {"dataset": plan["dataset"] | {"labels": plan["dataset"]["labels"] | {"regions": {"WT": [1, 2]}, "region_order": [2]}}},
     ],
 )
 def test_what_changes_a_run_though_no_configuration_did_is_refused(planned: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

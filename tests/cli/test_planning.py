@@ -70,3 +70,17 @@ def test_an_impossible_plan_names_key_value_and_mend(shell: Shell, trained: Path
     message = shell.fails("train", "3d_fullres", "0", cwd=place)
     assert f"{plan} is not a valid plan:" in message
     assert said in message
+
+
+def test_brats_learns_regions_unless_classes_are_wished(shell: Shell, workspace: Path) -> None:
+    plan = workspace / "plans" / f"{DATASET}.json"
+    made = shell.run("plan", "20", "--preset", "cpu", "--no-preprocess", "--force", cwd=workspace)
+    assert made.code == 0 and "The regions WT, TC, ET are declared, and may overlap" in made.out, made.err
+    labels = json.loads(plan.read_text())["dataset"]["labels"]
+    assert (labels["trained"], labels["region_order"], list(labels["regions"])) == ("regions", [2, 1, 4], ["WT", "TC", "ET"])
+    refused = shell.fails("plan", "20", "--preset", "cpu", "--labels", "classes", "--no-preprocess", cwd=workspace)
+    assert "differs from what would be planned now (in the labels, of which it learns regions;" in refused
+    assert "choose classes or regions" in shell.fails("plan", "20", "--labels", "areas", cwd=workspace)
+    classes = shell.run("plan", "20", "--preset", "cpu", "--labels", "classes", "--no-preprocess", "--force", cwd=workspace)
+    assert classes.code == 0 and "labels classes" in classes.err and "Classes are learned, as was wished" in classes.out, classes.err
+    assert json.loads(plan.read_text())["dataset"]["labels"] == labels | {"trained": "classes"}

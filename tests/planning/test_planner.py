@@ -250,3 +250,18 @@ print([name for name in {HEAVY} if name in sys.modules])
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert (found.stdout.strip(), found.stderr) == ("[]", "")
+
+
+def test_what_is_learned_changes_neither_networks_nor_patches(facts_of: Make) -> None:
+    facts, block = facts_of([(40, 48, 44)] * 3, [(1.0, 1.0, 1.0)] * 3, classes=4)
+    declared = {"regions": {"all": block.labels.values[1:], "first": block.labels.values[1:2]}, "region_order": (2, 1)}
+    plans = {}
+    for trained in ("classes", "regions"):
+        labels = block.labels.model_copy(update=declared | {"trained": trained})
+        plans[trained] = make_plan(facts, block.model_copy(update={"labels": labels}))
+    assert plans["classes"].configurations == plans["regions"].configurations
+    assert plans["regions"].output_names == ("all", "first") and plans["classes"].output_names == block.labels.names
+    assert plans["regions"].why["labels"].startswith("The regions all, first are declared") and "as was wished" in plans["classes"].why["labels"]
+    judged = block.labels.model_copy(update={"regions": declared["regions"]})
+    assert "without the value" in make_plan(facts, block.model_copy(update={"labels": judged})).why["labels"]
+    assert "labels" not in make_plan(facts, block).why

@@ -15,6 +15,7 @@ from autoseg.planning.nnunet.network import FLAT_KEYS, read_network
 from autoseg.planning.nnunet.parts import INTENSITIES, OLDER_INTENSITIES, Part, faults, intensities
 from autoseg.planning.plan import Configuration, DatasetBlock, Inference, Normalization, Plan, Resampling, Training
 from autoseg.planning.presets import find_preset
+from autoseg.planning.reasons.decisions import labels as labels_reason
 from autoseg.planning.rules.recipes import augmentation_reason, cascade_augmentation_reason, cascade_recipes, recipes
 
 PRESET_OF_PLANNER = {
@@ -85,6 +86,7 @@ def convert_nnunet_plan(content: Any, dataset: DatasetBlock, source: str) -> Pla
             configurations=made,
             why={
                 "dataset": f"nnU-Net's plan {whole.get('plans_name')} of {whole.get('dataset_name')}, read for {dataset.name}.",
+                **labels_reason(dataset.labels),
                 "preset": about_preset,
                 "gpu_memory_gb": "The plan does not say: the preset's own target.",
                 "transpose_forward": origin,

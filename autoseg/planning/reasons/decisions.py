@@ -5,7 +5,7 @@
   which configurations there are, and why not others, is explained in `why_configurations.py`.
 """
 
-from autoseg.planning.plan import Resampling
+from autoseg.planning.plan import LabelsBlock, Resampling
 from autoseg.planning.presets import Preset
 from autoseg.planning.reasons.wording import extents, millions, part
 from autoseg.planning.rules.lowres import coverage
@@ -22,6 +22,21 @@ def memory(budget: Budget) -> str:
         f" {millions(budget.reference(3) * budget.preset.volumes.reference_batch)} million values in 3D,"
         f" {millions(budget.reference(2) * budget.preset.slices.reference_batch)} million in 2D."
     )
+
+
+def labels(block: LabelsBlock) -> dict[str, str]:
+    """Why classes or regions are learned, under the key of the plan; nothing where there are no regions."""
+    if not block.regions:
+        return {}
+    names = ", ".join(block.regions)
+    if block.trained == "regions":
+        written = ", ".join(map(str, block.region_order))
+        reason = f"The regions {names} are declared, and may overlap: a sigmoid each, written as {written} in this order, later over earlier."
+    elif block.region_order:
+        reason = f"Classes are learned, as was wished; the regions {names} are judged."
+    else:
+        reason = f"Classes are learned: the regions {names} are declared without the value that each is written as. They are judged."
+    return {"labels": reason}
 
 
 def patch_size(grid: Grid, budget: Budget, fit: Fit) -> str:
