@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.api._members import Member, find_members, labels_named, require_fitting, require_probabilities
+from autoseg.api._members import Member, find_members, labels_named, of_regions, require_fitting, require_probabilities
 from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError, listing
 from autoseg.files import read_json, require_writable, sweep, write_json
 from autoseg.imaging.image import LabelMap, require_same_grid
 from autoseg.imaging.read import read_labels
 from autoseg.imaging.write import write_labels
-from autoseg.inference.ensembling import majority, mean_argmax, patterns, staple
+from autoseg.inference.ensembling import majority, mean_argmax, mean_regions, patterns, staple
 from autoseg.inference.probabilities import ProbabilityFile
 from autoseg.inference.record import ENSEMBLE_RECORD
 from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
 
 METHODS = ("auto", "mean", "majority", "staple")
-_OWN_FOREGROUND = 0.9  # of a label map's foreground must be foreground by its probabilities; post-processing adds little
+_ALIKE = 0.9  # of a structure in a label map must be in its probabilities too; post-processing adds little
 
 
 @dataclass(frozen=True)
@@ -147,23 +147,27 @@ def _finished(target: Path, files: Mapping[str, Path], members: Sequence[Member]
 def _mean(case: str, members: Sequence[Member], labels: Labels) -> LabelMap:
     files = [ProbabilityFile.open(member.probabilities[case]) for member in members]
     geometry = read_labels(members[0].maps[case]).geometry
+    regions = of_regions(files[0], labels)
+    streams = [_checked(file, member.maps[case], labels, regions) for file, member in zip(files, members, strict=True)]
     try:
-        classes = mean_argmax([_checked(file, member.maps[case]) for file, member in zip(files, members, strict=True)])
+        classes = mean_regions(streams, labels.painted_classes) if regions else mean_argmax(streams)
     except ValueError as error:
         named = listing(file.path for file in files)
         raise AutosegError(f"Case {case}: {error} in one of {named}. Predict this case again.") from error
     return LabelMap(labels.to_values(classes), geometry)
 
 
-def _checked(file: ProbabilityFile, label_map: Path) -> Iterator[NDArray[np.floating]]:
-    """The channels; the background's must agree with the label map, so that probabilities on a grid turned otherwise are noticed."""
+def _checked(file: ProbabilityFile, label_map: Path, labels: Labels, regions: bool) -> Iterator[NDArray[np.floating]]:
+    """The channels; the first must agree with the label map, so that probabilities on a grid turned otherwise are noticed."""
     for k, channel in enumerate(file):
         if k == 0:
-            foreground = read_labels(label_map).array > 0
-            if foreground.any() and (channel[foreground] <= 0.5).mean() < _OWN_FOREGROUND:
+            values = read_labels(label_map).array
+            structure = values == labels.region_order[0] if regions else values > 0
+            alike = channel[structure] >= 0.5 if regions else channel[structure] <= 0.5  # the first class is the background
+            if structure.any() and alike.mean() < _ALIKE:
                 raise AutosegError(
-                    f"{file.path} does not belong to {label_map}: where that has a structure, these see background. Are the axes in another order,"
-                    " or is the first channel not the background (regions)? Predict both again, or choose --method majority."
+                    f"{file.path} does not belong to {label_map}: where that has a structure, these have none. Are their axes in another order?"
+                    " Predict both again, or choose --method majority."
                 )
         yield channel
 

@@ -76,7 +76,7 @@ def find_members(folders: Sequence[Path], labels: Labels | None, place: Workspac
         if member.labels != known[0].labels:
             raise AutosegError(
                 f"{known[0].folder} and {member.folder} have different classes: {_described(known[0].labels)} and {_described(member.labels)}."
-                " Only predictions of the same classes can be one."
+                " Only predictions of the same classes can be one; if these are, name their dataset with -d."
             )
     return members
 
@@ -119,7 +119,7 @@ def require_fitting(members: Sequence[Member], cases: Sequence[str], labels: Lab
     GeometryMismatch
         label maps of a case lie on different grids, and that is all
     AutosegError
-        an `.npz` has another shape than its label map, or not one channel a class; a head is damaged
+        an `.npz` has another shape than its label map, or channels that are not the classes or regions; a head is damaged
     """
     faults = [fault for case in cases for fault in _faults(case, members, labels)]
     if len(faults) == 1:
@@ -128,6 +128,27 @@ def require_fitting(members: Sequence[Member], cases: Sequence[str], labels: Lab
         kind = GeometryMismatch if all(isinstance(fault, GeometryMismatch) for fault in faults) else AutosegError
         more = [f"... and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
         raise kind("\n- ".join([f"{len(faults)} predictions do not fit the others:", *map(str, faults[:_LISTED]), *more]))
+
+
+def of_regions(file: ProbabilityFile, labels: Labels) -> bool:
+    """Whether the channels are the labels' regions; else they are their classes.
+
+    Raises
+    ------
+    AutosegError
+        they are neither
+    """
+    regions = tuple(labels.regions) if labels.region_order else ()
+    for are_regions, names in ((True, regions), (False, labels.names)):
+        # without names the file is nnU-Net's, which learns regions wherever an order is declared for them
+        if names and (file.names == names if file.names is not None else file.channels == len(names)):
+            return are_regions
+    held = ", ".join(file.names) if file.names is not None else f"{file.channels} channels"
+    either = f"neither the regions {', '.join(regions)} nor" if regions else "not"
+    raise AutosegError(
+        f"{file.path} holds {held}, {either} one for each of the classes {_described(labels)}. Name the right dataset with -d, or choose"
+        " --method majority."
+    )
 
 
 def _member(folder: Path, labels: Labels | None, place: Workspace) -> Member:
@@ -155,6 +176,7 @@ def _labels_of(folder: Path, record: dict[str, Any] | None, place: Workspace) ->
 def _faults(case: str, members: Sequence[Member], labels: Labels | None) -> Iterator[AutosegError]:
     first = members[0].maps[case]
     expected = read_geometry(first)
+    kinds: dict[bool, Path] = {}
     for member in members:
         path = member.maps[case]
         try:
@@ -169,11 +191,14 @@ def _faults(case: str, members: Sequence[Member], labels: Labels | None) -> Iter
             yield AutosegError(
                 f"{file.path} has the shape {file.shape}, but {path} {expected.shape} (voxels along Z, Y, X). Predict this case again."
             )
-        if file.channels != len(labels.values):
-            yield AutosegError(
-                f"{file.path} holds {file.channels} channels, not one for each of the classes {_described(labels)}."
-                " Name the right dataset with -d, or choose --method majority."
-            )
+        try:
+            kinds.setdefault(of_regions(file, labels), file.path)
+        except AutosegError as error:
+            yield error
+    if len(kinds) > 1:
+        yield AutosegError(
+            f"{kinds[False]} holds probabilities of classes, {kinds[True]} of regions, which have no mean. Choose --method majority, or staple."
+        )
 
 
 def _described(labels: Labels | None) -> str:

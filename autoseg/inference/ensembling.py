@@ -8,7 +8,7 @@
   members gave it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,18 +52,39 @@ def mean_argmax(members: Sequence[Iterable[NDArray[np.floating]]]) -> NDArray[np
     """
     best: NDArray[np.float32] | None = None
     classes: NDArray[np.int16] | None = None
-    for k, channels in enumerate(zip(*members, strict=True)):
-        total = np.array(channels[0], dtype=np.float32)
-        for channel in channels[1:]:
-            total += channel
-        if not np.isfinite(total).all():
-            raise ValueError(f"channel {k} holds what is not a number")
+    for k, mean in enumerate(_means(members)):
         if best is None or classes is None:
-            best, classes = total, np.zeros(total.shape, np.int16)
+            best, classes = mean, np.zeros(mean.shape, np.int16)
             continue
-        larger = total > best
-        np.copyto(best, total, where=larger)
+        larger = mean > best
+        np.copyto(best, mean, where=larger)
         classes[larger] = k
+    if classes is None:
+        raise ValueError("no member, or no channel")
+    return classes
+
+
+def mean_regions(members: Sequence[Iterable[NDArray[np.floating]]], painted_classes: Sequence[int]) -> NDArray[np.int16]:
+    """The classes that regions of a mean probability above one half paint, later over earlier.
+
+    Parameters
+    ----------
+    members : as for `mean_argmax`, a channel for each region
+    painted_classes : the class that each region paints
+
+    Returns
+    -------
+    classes (Z, Y, X), 0 where no region is
+
+    Raises
+    ------
+    ValueError
+        as for `mean_argmax`, or there are not as many channels as regions
+    """
+    classes: NDArray[np.int16] | None = None
+    for value, mean in zip(painted_classes, _means(members), strict=True):
+        classes = np.zeros(mean.shape, np.int16) if classes is None else classes
+        classes[mean > 0.5] = value
     if classes is None:
         raise ValueError("no member, or no channel")
     return classes
@@ -127,6 +148,18 @@ def staple(found: Patterns) -> NDArray[np.int64]:
         before = confusion
     chosen: NDArray[np.int64] = values[truth_PK.argmax(axis=1)]
     return chosen[found.index]
+
+
+def _means(members: Sequence[Iterable[NDArray[np.floating]]]) -> Iterator[NDArray[np.float32]]:
+    """The mean of each channel in turn."""
+    for k, channels in enumerate(zip(*members, strict=True)):
+        total = np.array(channels[0], dtype=np.float32)
+        for channel in channels[1:]:
+            total += channel
+        if not np.isfinite(total).all():
+            raise ValueError(f"channel {k} holds what is not a number")
+        total /= len(members)
+        yield total
 
 
 def _refined(found: Patterns, labels: NDArray[np.integer], values: NDArray[np.integer]) -> Patterns:

@@ -1,7 +1,7 @@
 """Probabilities in an `.npz` file, read one channel at a time.
 
-- Ours and nnU-Net's hold an array "probabilities" (K, Z, Y, X) in the order that SimpleITK gives the scan's axes; nothing else of the file is
-  read. nnU-Net's `.pkl` beside it is never opened: the grid is that of the label map of the same name.
+- Ours and nnU-Net's hold an array "probabilities" (K, Z, Y, X) in the order that SimpleITK gives the scan's axes, ours also "names",
+  what each channel stands for. nnU-Net's `.pkl` beside it is never opened: the grid is that of the label map of the same name.
 - A channel is inflated when it is asked for, so that files of any number of classes cost one channel of memory; the file's checksum is
   verified at its end.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from autoseg.errors import AutosegError, UnreadableFile
 from autoseg.imaging.image import Shape3
 
-KEY = "probabilities"
+KEY, NAMES = "probabilities", "names"
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,14 @@ class ProbabilityFile:
     channels : K
     shape : voxels along Z, Y, X
     dtype : float16, float32 or float64
+    names : of the channels: classes, the background first, or regions; None where the file does not say
     """
 
     path: Path
     channels: int
     shape: Shape3
     dtype: np.dtype[np.floating]
+    names: tuple[str, ...] | None = None
 
     @classmethod
     def open(cls, path: Path) -> "ProbabilityFile":
@@ -56,13 +58,14 @@ class ProbabilityFile:
                 _require_member(archive, path)
                 with archive.open(f"{KEY}.npy") as stream:
                     shape, columns, dtype = _head(stream)
+                names = _names(archive)
         except _DAMAGE as error:
             raise _unreadable(path, error) from error
         if dtype.kind != "f" or len(shape) != 4 or 0 in shape:
             raise AutosegError(f"{path} holds {dtype} of shape {shape} as {KEY}. Expected are floating-point numbers (K, Z, Y, X).")
         if columns:
             raise AutosegError(f"{path} holds its {KEY} in Fortran's order, which cannot be read a channel at a time. Save them in C's order.")
-        return cls(path, shape[0], (shape[1], shape[2], shape[3]), dtype)
+        return cls(path, shape[0], (shape[1], shape[2], shape[3]), dtype, names)
 
     def __iter__(self) -> Iterator[NDArray[np.floating]]:
         """Each channel in turn, (Z, Y, X).
@@ -95,6 +98,13 @@ def _require_member(archive: zipfile.ZipFile, path: Path) -> None:
 def _head(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.floating]]:
     version = npy.read_magic(stream)
     return npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
+
+
+def _names(archive: zipfile.ZipFile) -> tuple[str, ...] | None:
+    if f"{NAMES}.npy" not in archive.namelist():
+        return None
+    with archive.open(f"{NAMES}.npy") as stream:
+        return tuple(str(name) for name in npy.read_array(stream, allow_pickle=False).ravel())
 
 
 def _unreadable(path: Path, error: Exception) -> UnreadableFile:

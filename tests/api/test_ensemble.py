@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import autoseg
+from autoseg.data.description import read_dataset_json
 from autoseg.errors import AutosegError, GeometryMismatch
 from autoseg.imaging.image import Geometry, LabelMap
 from autoseg.imaging.read import read_labels
@@ -140,6 +141,55 @@ def test_members_that_do_not_fit_are_named_all_at_once(tmp_path: Path) -> None:
         with pytest.raises(AutosegError, match=message):
             autoseg.ensemble([tmp_path / "a", tmp_path / wrong], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def region_member(folder: Path, seed: int, *, names: bool) -> NDArray[np.float16]:
+    """Whole, core and enhancing, each in the other, as networks that learn regions give them."""
+    rng, stack = np.random.default_rng(seed), []
+    for case in CASES:
+        soft = np.sort(rng.random((3, *SHAPE)), axis=0)[::-1].astype(np.float16)
+        painted = np.zeros(SHAPE, np.uint8)
+        for region, value in zip(soft, (2, 1, 4), strict=True):
+            painted[region > 0.5] = value
+        write_labels(LabelMap(painted, Geometry.of(SHAPE, (3.0, 1.0, 1.0))), folder / f"{case}.nii.gz")
+        np.savez(folder / f"{case}.npz", probabilities=soft, **({"names": np.array(["WT", "TC", "ET"])} if names else {}))
+        stack.append(soft)
+    labels = {"background": 0, "WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}
+    described = {"channel_names": {"0": "MRI"}, "labels": labels, "regions_class_order": [2, 1, 4], "numTraining": 2, "file_ending": ".nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(described))
+    return np.stack(stack)
+
+
+def test_the_mean_of_regions_is_painted(tmp_path: Path) -> None:
+    members = [region_member(tmp_path / "a", 0, names=True), region_member(tmp_path / "b", 1, names=False)]
+    autoseg.ensemble([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    mean = np.mean([member.astype(np.float64) for member in members], axis=0)
+    expected = np.zeros((2, *SHAPE))
+    for region, value in enumerate((2, 1, 4)):
+        expected[mean[:, region] > 0.5] = value
+    np.testing.assert_array_equal(result(tmp_path / "out"), expected)
+
+
+def test_regions_and_classes_have_no_mean(tmp_path: Path) -> None:
+    region_member(tmp_path / "a", 0, names=True)
+    region_member(tmp_path / "b", 1, names=True)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    file = tmp_path / "b" / "b.npz"
+    soft = np.load(file)["probabilities"]
+    for names, message in ((["WT", "ET", "TC"], r"b\.npz holds WT, ET, TC, neither the regions WT, TC, ET nor"), (["x"] * 3, "holds x, x, x")):
+        np.savez(file, probabilities=soft, names=np.array(names))
+        with pytest.raises(AutosegError, match=message):
+            autoseg.ensemble(folders, tmp_path / "out")
+    np.savez(file, probabilities=np.ones((4, *SHAPE), np.float16), names=np.array(list(_names(tmp_path / "b"))))
+    with pytest.raises(AutosegError, match=r"b/b\.npz holds probabilities of classes, .*a/b\.npz of regions"):
+        autoseg.ensemble(folders, tmp_path / "out")
+    np.savez(file, probabilities=soft[:, ::-1], names=np.array(["WT", "TC", "ET"]))
+    with pytest.raises(AutosegError, match=r"b\.npz does not belong to"):
+        autoseg.ensemble(folders, tmp_path / "out")
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    return read_dataset_json(folder / "dataset.json").labels.names
 
 
 @pytest.mark.parametrize(

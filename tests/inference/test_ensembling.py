@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from autoseg.inference.ensembling import majority, mean_argmax, patterns, staple
+from autoseg.inference.ensembling import majority, mean_argmax, mean_regions, patterns, staple
 
 
 def softmax(rng: np.random.Generator, members: int, classes: int) -> NDArray[np.float16]:
@@ -54,6 +54,19 @@ def test_members_of_the_mean_are_read_channel_by_channel() -> None:
 
     assert mean_argmax([member(0), member(1)]).item() == 1
     assert asked == [(k, name) for k in range(3) for name in range(2)]
+
+
+def test_regions_are_painted_in_their_order() -> None:
+    soft = np.random.default_rng(4).random((3, 3, 5, 6, 7))
+    expected = np.zeros((5, 6, 7), int)
+    for place in np.ndindex(5, 6, 7):
+        for region, value in enumerate((2, 1, 3)):
+            if soft[(slice(None), region, *place)].mean() > 0.5:
+                expected[place] = value
+    np.testing.assert_array_equal(mean_regions(list(soft), (2, 1, 3)), expected)
+    assert mean_regions([np.full((1, 1, 1, 1), 0.5)], (3,)).item() == 0
+    with pytest.raises(ValueError, match="zip"):
+        mean_regions(list(soft), (2, 1))
 
 
 def test_what_cannot_be_averaged() -> None:

@@ -13,9 +13,10 @@ from autoseg.inference.probabilities import ProbabilityFile
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_channels_come_back_as_they_were_written(tmp_path: Path, save: object, dtype: object) -> None:
     array = np.random.default_rng(0).random((3, 4, 5, 6)).astype(dtype)
-    save(tmp_path / "a.npz", probabilities=array, names=np.array(["x"]))  # type: ignore[operator]
+    save(tmp_path / "a.npz", probabilities=array, names=np.array(["x", "y", "z"]))  # type: ignore[operator]
     file = ProbabilityFile.open(tmp_path / "a.npz")
     assert (file.channels, file.shape, file.dtype) == (3, (4, 5, 6), array.dtype)
+    assert file.names == ("x", "y", "z")
     for _ in range(2):
         np.testing.assert_array_equal(list(file), array)
 
@@ -28,6 +29,7 @@ def test_channels_come_back_as_they_were_written(tmp_path: Path, save: object, d
         ({"probabilities": np.ones((2, 3, 4, 5), int)}, "holds int64"),
         ({"probabilities": np.asfortranarray(np.ones((2, 3, 4, 5)))}, "Fortran's order"),
         ({"probabilities": np.array([[[[None]]]], object)}, "holds object"),
+        ({"probabilities": np.ones((1, 1, 1, 1)), "names": np.array([None])}, r"a\.npz cannot be read: Object arrays"),
     ],
 )
 def test_other_content_is_refused(tmp_path: Path, content: dict[str, np.ndarray], message: str) -> None:
@@ -42,6 +44,7 @@ def test_damage_is_found_and_named(tmp_path: Path) -> None:
         ProbabilityFile.open(path)
     np.savez(path, probabilities=np.random.default_rng(0).random((2, 8, 8, 8)))
     whole = path.read_bytes()
+    assert ProbabilityFile.open(path).names is None
     path.write_bytes(whole[:-100])
     with pytest.raises(UnreadableFile, match=r"a\.npz cannot be read"):
         ProbabilityFile.open(path)
