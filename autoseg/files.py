@@ -14,8 +14,10 @@ import shutil
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -113,21 +115,27 @@ def write_json(target: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
+    """Read JSON; a byte order mark, as some editors write, is passed over.
 
     Raises
     ------
     AutosegError
-        the file is missing or is not JSON; the message names line and column
+        the file is missing or is not JSON (the message names line and column), or a key stands twice in one object
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_object, path))
     except FileNotFoundError:
         raise AutosegError(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise AutosegError(f"{path} cannot be read: {error}") from error
+    except IsADirectoryError:
+        raise AutosegError(f"{path} is a folder. Name the file.") from None
+    except UnicodeDecodeError:
+        raise AutosegError(f"{path} is no text in UTF-8. Save it again with that encoding.") from None
+    except OSError as error:
+        raise AutosegError(f"{path} cannot be read: {error.strerror}.") from error
     except json.JSONDecodeError as error:
         raise AutosegError(f"{path} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise AutosegError(f"{path} is not valid JSON for this purpose: it is nested too deeply.") from None
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -141,6 +149,15 @@ def read_record(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict):
         raise AutosegError(f"{path} is damaged: it holds a {type(content).__name__} instead of an object. Put it back as it was.")
+    return content
+
+
+def _object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that stands twice one value would be lost without a word."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = sorted(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise AutosegError(f"{path} has the key {', '.join(map(repr, twice))} twice in one object. Keep one of them.")
     return content
 
 

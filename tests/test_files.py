@@ -146,9 +146,25 @@ def test_json_survives_and_not_a_number_becomes_null(tmp_path: Path) -> None:
     assert "ä" in path.read_text(encoding="utf-8")
 
 
+def test_what_editors_and_accidents_make_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(b"\xef\xbb\xbf" + b'{"a": 1}')
+    assert read_json(path) == {"a": 1}, "a byte order mark is no fault"
+    for content, said in (
+        (b'{"a": {"b": 1, "c": 2, "b": 3}}', r"x\.json has the key 'b' twice in one object"),
+        ('{"a": "ä"}'.encode("utf-16"), "is no text in UTF-8"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(AutosegError, match=said):
+            read_json(path)
+    with pytest.raises(AutosegError, match="is a folder"):
+        read_json(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b'{"a": 1,\n "b": }', "line 2, column 7"), (b"", "line 1, column 1"), (b"\xff\xfe", "cannot be read"), (None, "does not exist")],
+    [(b'{"a": 1,\n "b": }', "line 2, column 7"), (b"", "line 1, column 1"), (b"\xff\xfe", "is no text in UTF-8"), (None, "does not exist")],
 )
 def test_damaged_json_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "x.json"

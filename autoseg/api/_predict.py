@@ -8,6 +8,7 @@ from typing import Any
 
 from autoseg.api._models import choose_models
 from autoseg.data.inputs import find_all_cases
+from autoseg.errors import AutosegError
 from autoseg.files import require_writable, sweep
 from autoseg.inference.cascade import Ensemble, load_ensemble, trained_on_others
 from autoseg.inference.execution import pick_device
@@ -91,8 +92,8 @@ def predict(
     Raises
     ------
     AutosegError
-        there is no trained model, or none of a cascade's previous stage, two ways to name it are mixed, no case was found, a channel is missing
-        or a file is damaged (names case and file)
+        the output is the folder of the scans, there is no trained model, or none of a cascade's previous stage, two ways to name it are
+        mixed, no case was found, a channel is missing or a file is damaged (names case and file)
     """
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(one) for one in inputs]
     folders, reason = choose_models(model, dataset, configuration, folds, workspace)
@@ -101,6 +102,10 @@ def predict(
     announce(_understood(ensemble) | {"device": chosen, "input": ", ".join(map(str, sources))})
     if reason:
         notify(reason)
+    if any(one.is_dir() and one.resolve() == Path(output).resolve() for one in sources):
+        raise AutosegError(
+            f"{output} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
+        )
     cases = find_all_cases(sources, ensemble.plan.dataset.channel_names)
     require_writable(Path(output))
     segmenter, source = ensemble.place(chosen, step=step, mirror=mirror)

@@ -33,7 +33,7 @@ def show_configurations(plan: "Plan", costs: "Sequence[ConfigurationCost]") -> N
 
 def show_reasons(plan: "Plan", *, everything: bool) -> None:
     """Decisions with their reasons: all of them, or those about size and shape and what was not made."""
-    rows = [["", key, reason] for key, reason in plan.why.items()]
+    rows = [["", key, reason] for key, reason in plan.why.items() if key not in plan.configurations]  # those made by hand since are there
     for name, configuration in plan.configurations.items():
         reasons = [(key, reason) for key, reason in configuration.why.items() if everything or key in MAIN]
         rows += [[name if index == 0 else "", key, reason] for index, (key, reason) in enumerate(reasons)]

@@ -9,6 +9,7 @@
 """
 
 import ctypes
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -119,6 +120,11 @@ def enough_memory(device: str, mend: str) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         reason = str(error).split(". ")[0]
         raise AutosegError(f"The memory of {device} is full ({reason}). {mend}") from error
+    except RuntimeError as error:  # what PyTorch says of a computer's own memory
+        wanted = re.search(r"allocate memory: you tried to allocate (\d+) bytes", str(error))
+        if wanted is None:
+            raise
+        raise AutosegError(f"This computer has not enough memory: {int(wanted[1]) / 2**30:.1f} GB more were needed at once. {mend}") from error
 
 
 def choose(options: Sequence[Execution], run: Callable[[Execution], None], *, repetitions: int = 2) -> Execution:

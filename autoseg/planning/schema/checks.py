@@ -1,12 +1,14 @@
 """A plan checked for its author: faults are errors, and what is possible but rarely meant is said in remarks."""
 
 from collections.abc import Iterator
-from math import prod
+from math import ceil, prod
 
+from autoseg.planning.hardware.memory import GB, largest_memory
 from autoseg.planning.plan import Plan
 from autoseg.planning.schema.configuration import Configuration
 
 USUAL_LEARNING_RATES = (1e-6, 1.0)
+MOST_MEMORY = 96 * GB  # of common graphics cards
 
 
 def remarks(plan: Plan) -> list[str]:
@@ -14,15 +16,16 @@ def remarks(plan: Plan) -> list[str]:
     found = []
     for name, configuration in plan.configurations.items():
         found += [f"configurations.{name}.{remark}" for remark in (*_of_sizes(configuration), *_of_learning(configuration))]
-        found += [f"configurations.{name}.{remark}" for remark in _of_cascade(configuration, plan)]
+        found += [f"configurations.{name}.{remark}" for remark in (*_of_cascade(configuration, plan), *_of_memory(name, plan))]
     return found
 
 
 def _of_sizes(configuration: Configuration) -> Iterator[str]:
     for axis, (size, extent) in enumerate(zip(configuration.patch_size, configuration.median_shape, strict=True)):
         divisor = prod(stride[axis] for stride in configuration.network.strides)
-        if size - divisor >= extent:
-            yield f"patch_size: {size} voxels on axis {axis}, where the median case has {extent:g}: {size - divisor} would hold it too."
+        enough = divisor * ceil(extent / divisor)
+        if size > enough:
+            yield f"patch_size: {size} voxels on axis {axis}, where the median case has {extent:g}: {enough} would hold it too."
     if configuration.batch_size == 1:
         yield "batch_size: 1 makes every step depend on a single patch; 2 or more train more steadily."
 
@@ -39,6 +42,12 @@ def _of_learning(configuration: Configuration) -> Iterator[str]:
     unlearned = [axis for axis in configuration.inference.mirror_axes if axis not in learned]
     if unlearned:
         yield f"inference.mirror_axes: no recipe mirrors {unlearned} in training, so prediction leaves that out."
+
+
+def _of_memory(name: str, plan: Plan) -> Iterator[str]:
+    need = largest_memory(plan.configuration(name), plan.input_channels(name), plan.output_channels).total
+    if need > MOST_MEMORY:
+        yield f"patch_size, batch_size or network: training is predicted to need {need / GB:,.0f} GB of memory."
 
 
 def _of_cascade(configuration: Configuration, plan: Plan) -> Iterator[str]:

@@ -13,6 +13,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from autoseg.planning.schema.blocks import AxisCounts, Block, Count, Inference, Name, NetworkPlan, Normalization, Positive, Resampling, Training
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
 
+MOST_VOXELS = 2**33  # of a median case: 32 GiB a channel
+
 
 class Configuration(Block):
     """One network on one resolution of the data.
@@ -44,6 +46,13 @@ class Configuration(Block):
         if len(numbers) != dimensions:
             raise ValueError(f"needs {dimensions} numbers, because dimensions is {dimensions}")
         return numbers
+
+    @field_validator("median_shape")
+    @classmethod
+    def _can_be_held(cls, shape: tuple[float, ...]) -> tuple[float, ...]:
+        if prod(shape) > MOST_VOXELS:
+            raise ValueError(f"would have {prod(shape):.2g} voxels at this spacing, more than any computer can hold: give a coarser one")
+        return shape
 
     @field_validator("network")
     @classmethod

@@ -26,7 +26,7 @@ def test_nothing_is_said_of_planned_plans(preset: str, shape: tuple[int, ...], s
 @pytest.mark.parametrize(
     ("change", "begins"),
     [
-        ({"patch_size": [64, 128, 80]}, ["patch_size: 128 voxels on axis 1, where the median case has 70: 112 would"]),
+        ({"patch_size": [64, 128, 80]}, ["patch_size: 128 voxels on axis 1, where the median case has 70: 80 would"]),
         ({"batch_size": 1}, ["batch_size: 1"]),
         ({"training": {"recipes": {"fast": {"learning_rate": 3}}}}, ["training.recipes.fast.learning_rate: 3 is far"]),
         ({"training": {"recipes": {"default": {"learning_rate": 1e-7}}}}, ["training.recipes.default.learning_rate: 1e-07 is far"]),
@@ -35,6 +35,7 @@ def test_nothing_is_said_of_planned_plans(preset: str, shape: tuple[int, ...], s
         ({"previous_stage": "3d_fullres", "spacing": [4, 2, 2], "median_shape": [500] * 3}, ["previous_stage: '3d_fullres' has the finer spacing"]),
         ({"previous_stage": "3d_fullres"}, []),
         ({"patch_size": [64, 80, 80]}, []),
+        ({"batch_size": 4000}, ["patch_size, batch_size or network: training is predicted to need"]),
     ],
 )
 def test_what_is_doubtful_is_said(change: dict[str, Any], begins: list[str], plan: Plan) -> None:
