@@ -29,7 +29,7 @@ STEPS = 2  # the optimizer's own tensors are there from the second step on
 CONVOLUTIONS = (torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d)
 
 
-def rehearsed_peak(configuration: Configuration, in_channels: int, num_classes: int, *, precision: str, recipe: str) -> int:
+def rehearsed_peak(configuration: Configuration, in_channels: int, num_classes: int, *, precision: str, recipe: str, regions: bool = False) -> int:
     """Bytes that are alive at the worst moment of a training step, workspaces of convolutions not counted.
 
     Parameters
@@ -37,16 +37,18 @@ def rehearsed_peak(configuration: Configuration, in_channels: int, num_classes: 
     configuration, in_channels, num_classes : what is trained
     precision : "float32", "float16" or "bfloat16"
     recipe : name in the configuration's `training.recipes`
+    regions : the output's channels are regions, of as many classes, instead of classes with the background
     """
     alive = _Alive()
     with alive, torch.device("meta"):
+        table_RK = torch.ones(num_classes, num_classes + 1, dtype=torch.bool) if regions else None
         network, stepper = _prepared(configuration, in_channels, num_classes, Execution("meta", precision), recipe)
         for _ in range(STEPS):
             images, classes = _batch(configuration, in_channels)
             stepper.optimizer.zero_grad(set_to_none=True)
             with _half(getattr(torch, precision)):
                 logits = network(images)
-            loss = _loss(configuration, logits, classes)
+            loss = _loss(configuration, logits, classes, table_RK)
             del logits
             loss.backward()  # type: ignore[no-untyped-call]
             del loss
@@ -91,9 +93,9 @@ def _batch(configuration: Configuration, in_channels: int) -> tuple[Tensor, Tens
     return torch.randn(shape[0], in_channels, *shape[1:]), torch.zeros(shape, dtype=torch.long)
 
 
-def _loss(configuration: Configuration, logits: Tensor | list[Tensor], classes: Tensor) -> Tensor:
+def _loss(configuration: Configuration, logits: Tensor | list[Tensor], classes: Tensor, regions_RK: Tensor | None = None) -> Tensor:
     rules, stages = configuration.training, logits if isinstance(logits, list) else [logits]
-    return deep_loss(rules.loss, stages, classes, batch_dice=rules.batch_dice)
+    return deep_loss(rules.loss, stages, classes, batch_dice=rules.batch_dice, regions_RK=regions_RK)
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -21,7 +21,8 @@ GB = 2**30
 CONTEXT = GB // 2  # CUDA's context and the libraries' kernels: typical of recent cards and drivers, not measured here
 HALF, FLOAT, LONG = 2, 4, 8
 # For each voxel of the full resolution, what is alive at the worst moment of the loss: bytes a class (softmax, its logarithm, one-hot labels,
-# products and their gradients, 4 each) and bytes in any case (masks, sums over classes, less what the background spares).
+# products and their gradients, 4 each) and bytes in any case (masks, sums over classes, less what the background spares). Regions are counted as
+# classes: a little too much for Dice, too little for "ce" and "dice_focal", where dozens of them would be needed to make a difference.
 LOSS = {"dice_ce": (28, -3), "dice": (28, -3), "ce": (10, 0), "dice_focal": (28, 13)}
 
 Precision = Literal["float32", "float16", "bfloat16"]

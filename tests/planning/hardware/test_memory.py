@@ -54,6 +54,13 @@ def test_many_classes_make_the_loss_the_worst_moment(loss: str, small_plan: Plan
     assert estimate.allocated == pytest.approx(rehearsed_peak(configuration, 1, 40, precision="float16", recipe="default"), rel=0.05)
 
 
+@pytest.mark.parametrize("loss", LOSS)
+def test_a_few_regions_need_what_as_many_classes_do(loss: str, small_plan: Plans) -> None:
+    configuration = configuration_of(small_plan, "plain 3D", loss=loss)
+    counted = rehearsed_peak(configuration, 4, 3, precision="float16", recipe="default", regions=True)
+    assert training_memory(configuration, 4, 3, workspace=False).allocated == pytest.approx(counted, rel=0.01)
+
+
 @pytest.mark.parametrize(("optimizer", "momentum", "average", "states"), [("sgd", 0.9, 0.0, 1), ("sgd", 0.0, 0.5, 0), ("adamw", 0.9, 0.9, 2)])
 def test_optimizer_and_average(optimizer: str, momentum: float, average: float, states: int, small_plan: Plans) -> None:
     configuration = configuration_of(small_plan, "wide")
