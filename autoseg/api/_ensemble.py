@@ -148,28 +148,27 @@ def _mean(case: str, members: Sequence[Member], labels: Labels) -> LabelMap:
     files = [ProbabilityFile.open(member.probabilities[case]) for member in members]
     geometry = read_labels(members[0].maps[case]).geometry
     regions = of_regions(files[0], labels)
-    streams = [_checked(file, member.maps[case], labels, regions) for file, member in zip(files, members, strict=True)]
+    for file, member in zip(files, members, strict=True):
+        _require_alike(file, member.maps[case], labels, regions)
     try:
-        classes = mean_regions(streams, labels.painted_classes) if regions else mean_argmax(streams)
+        classes = mean_regions(files, labels.painted_classes) if regions else mean_argmax(files)
     except ValueError as error:
         named = listing(file.path for file in files)
         raise AutosegError(f"Case {case}: {error} in one of {named}. Predict this case again.") from error
     return LabelMap(labels.to_values(classes), geometry)
 
 
-def _checked(file: ProbabilityFile, label_map: Path, labels: Labels, regions: bool) -> Iterator[NDArray[np.floating]]:
-    """The channels; the first must agree with the label map, so that probabilities on a grid turned otherwise are noticed."""
-    for k, channel in enumerate(file):
-        if k == 0:
-            values = read_labels(label_map).array
-            structure = values == labels.region_order[0] if regions else values > 0
-            alike = channel[structure] >= 0.5 if regions else channel[structure] <= 0.5  # the first class is the background
-            if structure.any() and alike.mean() < _ALIKE:
-                raise AutosegError(
-                    f"{file.path} does not belong to {label_map}: where that has a structure, these have none. Are their axes in another order?"
-                    " Predict both again, or choose --method majority."
-                )
-        yield channel
+def _require_alike(file: ProbabilityFile, label_map: Path, labels: Labels, regions: bool) -> None:
+    """The first channel must agree with the label map, so that probabilities on a grid turned otherwise are noticed."""
+    values = read_labels(label_map).array
+    structure = values == labels.region_order[0] if regions else values > 0
+    first = next(iter(file))[structure]
+    alike = first >= 0.5 if regions else first <= 0.5  # the first class is the background
+    if structure.any() and alike.mean() < _ALIKE:
+        raise AutosegError(
+            f"{file.path} does not belong to {label_map}: where that has a structure, these have none. Are their axes in another order?"
+            " Predict both again, or choose --method majority."
+        )
 
 
 def _vote(case: str, members: Sequence[Member], method: str, labels: Labels | None) -> LabelMap:

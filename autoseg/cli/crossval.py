@@ -30,10 +30,10 @@ def crossval(
 
 
 def show_configuration(one: "ConfigurationScores") -> None:
-    """Its structures, its folds, and what is missing."""
+    """A table for each metric, and what is missing."""
     if one.scores is not None:
-        _show_structures(one.name, one.scores)
-        _show_folds(one.scores)
+        for metric in one.scores.summary["metric"].unique():
+            _show_metric(one.name, one.scores, metric)
         typer.echo(in_short(one.name, one.scores))
     if one.missing:
         note(f"Missing folds of {one.name}: {', '.join(one.missing)}. Train them: autoseg train {one.name} cv")
@@ -50,31 +50,17 @@ def in_short(name: str, scores: "CrossValidation") -> str:
     return f"Cross-validation of {name}: mean Dice {row['mean']:.4f}{interval} over {over}, scheme {scores.scheme}."
 
 
-def _show_structures(name: str, scores: "CrossValidation") -> None:
-    metrics = {"dice": "Dice", "hd95": "HD95 mm"}
-    metrics = {key: metrics[key] for key in scores.summary["metric"].unique()}
-    heads = ["structure"]
-    for title in metrics.values():
-        heads += [title, "95 % interval", "std of cases", "std of folds", "cases", "without"]
+def _show_metric(name: str, scores: "CrossValidation", metric: str) -> None:
+    means = [f"fold {fold} ({cases})" for fold, cases in scores.folds.items()]
+    heads = ["structure", "mean", "95 % interval", "std of cases", "std of folds", "cases", "without", *means]
     rows = []
     for target in scores.summary["target"].unique():
-        cells = [str(target)]
-        for key in metrics:
-            row = scores.row(target, key)
-            interval = f"{_number(row['low'])} to {_number(row['high'])}" if row["low"] == row["low"] else "-"
-            cells += [_number(row["mean"]), interval, _number(row["std"]), _number(row["fold_std"]), str(row["cases"]), str(row["without"])]
-        rows.append(cells)
-    convention = f"; HD95: {scores.hd95_convention}" if scores.hd95_convention else ""
-    show_table(f"{name} (scheme {scores.scheme}{convention})", heads, rows, right=range(1, len(heads)))
-
-
-def _show_folds(scores: "CrossValidation") -> None:
-    rows = []
-    for fold, cases in scores.folds.items():
-        means = [scores.row(metric=metric)[f"fold_{fold}"] for metric in scores.summary["metric"].unique()]
-        rows.append([fold, str(cases), *(_number(mean) for mean in means)])
-    heads = ["fold", "cases", *("mean Dice" if metric == "dice" else "mean HD95 mm" for metric in scores.summary["metric"].unique())]
-    show_table("", heads, rows, right=range(1, len(heads)))
+        row = scores.row(target, metric)
+        interval = f"{_number(row['low'])} to {_number(row['high'])}" if row["low"] == row["low"] else "-"
+        spread = [_number(row["std"]), _number(row["fold_std"]), str(row["cases"]), str(row["without"])]
+        rows.append([str(target), _number(row["mean"]), interval, *spread, *(_number(row[f"fold_{fold}"]) for fold in scores.folds)])
+    said = "Dice" if metric == "dice" else f"HD95 mm, {scores.hd95_convention}"
+    show_table(f"{name}: {said} (scheme {scores.scheme})", heads, rows, right=range(1, len(heads)))
 
 
 def _number(value: object) -> str:

@@ -10,6 +10,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,14 +152,25 @@ def staple(found: Patterns) -> NDArray[np.int64]:
 
 
 def _means(members: Sequence[Iterable[NDArray[np.floating]]]) -> Iterator[NDArray[np.float32]]:
-    """The mean of each channel in turn."""
-    for k, channels in enumerate(zip(*members, strict=True)):
-        total = np.array(channels[0], dtype=np.float32)
-        for channel in channels[1:]:
-            total += channel
+    """The mean of each channel in turn; never more than one channel of one member is held beside it."""
+    streams = [iter(member) for member in members]
+    for k in count():
+        total: NDArray[np.float32] | None = None
+        ended = 0
+        for stream in streams:
+            channel = next(stream, None)
+            if channel is None:
+                ended += 1
+            else:
+                total = np.array(channel, dtype=np.float32) if total is None else np.add(total, channel, out=total, casting="same_kind")
+            del channel  # before the next one is read
+        if total is None:
+            return
+        if ended:
+            raise ValueError(f"{ended} of {len(streams)} members have no channel {k}")
         if not np.isfinite(total).all():
             raise ValueError(f"channel {k} holds what is not a number")
-        total /= len(members)
+        total /= len(streams)
         yield total
 
 

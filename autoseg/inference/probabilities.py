@@ -80,8 +80,7 @@ class ProbabilityFile:
             with zipfile.ZipFile(self.path) as archive, archive.open(f"{KEY}.npy") as stream:
                 _head(stream)
                 for _ in range(self.channels):
-                    content = stream.read(count * self.dtype.itemsize)
-                    yield np.frombuffer(content, self.dtype, count).reshape(self.shape)
+                    yield np.frombuffer(stream.read(count * self.dtype.itemsize), self.dtype, count).reshape(self.shape)  # not kept here
         except _DAMAGE as error:
             raise _unreadable(self.path, error) from error
 

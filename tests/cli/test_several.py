@@ -17,7 +17,15 @@ def test_cross_validation_from_two_folds_to_all(shell: Shell, trained: Path, tmp
     assert some.code == 0, some.err
     assert some.headline == f"autoseg crossval: dataset {DATASET}"
     assert "Missing folds of 3d_fullres: 2 (not trained), 3 (not trained)." in some.err
-    for said in ("3d_fullres (scheme nnunet; HD95: ", "mean over classes", "WT", "95 % interval", "std of folds"):
+    for said in (
+        "3d_fullres: Dice (scheme nnunet)",
+        "3d_fullres: HD95 mm, 95th percentile",
+        "fold 1 (1)",
+        "mean over classes",
+        "WT",
+        "95 % interval",
+        "std of folds",
+    ):
         assert said in some.out
     assert re.search(r"Cross-validation of 3d_fullres: mean Dice \d\.\d{4} \(95 % interval \d\.\d{4} to .*\) over 2 cases of 2 folds", some.out)
     for ending in ("csv", "json", "png"):

@@ -1,6 +1,7 @@
 """Ensembles against the slow obvious way, against SimpleITK, and by hand."""
 
-from collections.abc import Iterator
+import weakref
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -44,16 +45,27 @@ def test_a_tie_of_means_goes_to_the_smaller_class() -> None:
     assert mean_argmax([one, other]).tolist() == mean_argmax([other, one]).tolist() == [[[1, 2]]]
 
 
-def test_members_of_the_mean_are_read_channel_by_channel() -> None:
-    asked: list[tuple[int, int]] = []
+class Watched:
+    """A member that makes sure, whenever a channel is asked for, that every earlier one of any member is gone."""
 
-    def member(name: int) -> Iterator[NDArray[np.float32]]:
-        for k in range(3):
-            asked.append((k, name))
-            yield np.full((1, 1, 1), (0.2, 0.5, 0.3)[k], np.float32)
+    given: ClassVar[list[weakref.ref[NDArray[np.float32]]]] = []
 
-    assert mean_argmax([member(0), member(1)]).item() == 1
-    assert asked == [(k, name) for k in range(3) for name in range(2)]
+    def __init__(self) -> None:
+        self.shares = iter((0.2, 0.5, 0.3))
+
+    def __iter__(self) -> "Watched":
+        return self
+
+    def __next__(self) -> NDArray[np.float32]:
+        assert all(channel() is None for channel in self.given)
+        channel = np.full((1, 1, 1), next(self.shares), np.float32)
+        self.given.append(weakref.ref(channel))
+        return channel
+
+
+def test_the_mean_holds_one_channel_of_one_member() -> None:
+    assert mean_argmax([Watched(), Watched(), Watched()]).item() == 1
+    assert len(Watched.given) == 9
 
 
 def test_regions_are_painted_in_their_order() -> None:
@@ -73,7 +85,7 @@ def test_what_cannot_be_averaged() -> None:
     ones = np.ones((2, 1, 1, 1))
     with pytest.raises(ValueError, match="channel 1 holds what is not a number"):
         mean_argmax([ones, np.array([1, np.nan]).reshape(2, 1, 1, 1)])
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="1 of 2 members have no channel 2"):
         mean_argmax([ones, np.ones((3, 1, 1, 1))])
     with pytest.raises(ValueError, match="no member"):
         mean_argmax([])
