@@ -12,12 +12,25 @@ MOST_MEMORY = 96 * GB  # of common graphics cards
 
 
 def remarks(plan: Plan) -> list[str]:
-    """What is allowed but doubtful, in the order of the configurations; each begins with the key."""
-    found = []
+    """What is allowed but doubtful, in the order of the plan; each begins with the key."""
+    found = [f"dataset.labels.{remark}" for remark in _of_regions(plan)]
     for name, configuration in plan.configurations.items():
         found += [f"configurations.{name}.{remark}" for remark in (*_of_sizes(configuration), *_of_learning(configuration))]
         found += [f"configurations.{name}.{remark}" for remark in (*_of_cascade(configuration, plan), *_of_memory(name, plan))]
     return found
+
+
+def _of_regions(plan: Plan) -> Iterator[str]:
+    """Classes that come out as another, however good the network."""
+    if not plan.learns_regions:
+        return
+    labels = plan.dataset.labels
+    for name, value in zip(labels.names[1:], labels.values[1:], strict=True):
+        over = [written for values, written in zip(labels.regions.values(), labels.region_order, strict=True) if value in values]
+        if not over:
+            yield f"regions: {name} ({value}) is in none of them, so networks take it for background."
+        elif over[-1] != value:
+            yield f"region_order: what is {name} ({value}) is written as {over[-1]}, that of the last region that holds it."
 
 
 def _of_sizes(configuration: Configuration) -> Iterator[str]:

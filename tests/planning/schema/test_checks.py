@@ -44,3 +44,21 @@ def test_what_is_doubtful_is_said(change: dict[str, Any], begins: list[str], pla
     said = remarks(validate_plan(content, "x"))
     assert len(said) == len(begins)
     assert all(one.startswith(f"configurations.mine.{begin}") for one, begin in zip(said, begins, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("regions", "order", "said"),
+    [
+        ({"whole": [1, 2], "core": [2]}, [1, 2], []),
+        ({"core": [2], "whole": [1, 2]}, [2, 1], ["dataset.labels.region_order: what is class 2 (2) is written as 1"]),
+        ({"whole": [1, 2]}, [2], ["dataset.labels.region_order: what is class 1 (1) is written as 2"]),
+        ({"core": [2]}, [2], ["dataset.labels.regions: class 1 (1) is in none of them"]),
+    ],
+)
+def test_classes_that_regions_do_not_give_back(regions: dict[str, list[int]], order: list[int], said: list[str], plan: Plan) -> None:
+    content = file_content(plan)
+    content["dataset"]["labels"] |= {"regions": regions, "region_order": order, "trained": "regions"}
+    found = remarks(validate_plan(content, "a plan"))
+    assert len(found) == len(said) and all(line.startswith(text) for line, text in zip(found, said, strict=True))
+    content["dataset"]["labels"]["trained"] = "classes"
+    assert remarks(validate_plan(content, "a plan")) == []
