@@ -1,5 +1,7 @@
 """Which plan a dataset gets: made by the rules, or taken over from another plan. With images and without, the decisions are the same."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +20,7 @@ from autoseg.workspace import Workspace
 
 Memory = float | Literal["auto"]
 Learned = Literal["classes", "regions"]
+SHOWN = 8  # differences between two plans that are told
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,27 @@ class Wishes:
             raise AutosegError(f"Networks learn classes or regions (--labels), not '{self.labels}'.")
         if self.source is not None and (self.preset, self.gpu_memory_gb, self.spacing) != (None, None, None):
             raise AutosegError("A plan that is taken over (--from) keeps its preset, memory and spacing: give none of them.")
+        if self.preset == "cpu" and self.gpu_memory_gb == "auto":
+            raise AutosegError("The preset cpu is sized by time, not by a graphics card: leave out --gpu-memory auto, or choose another preset.")
+
+    def require_possible(self, name: str, place: Workspace) -> None:
+        """Refuse what cannot be met for the dataset of that name, before its images are read.
+
+        Raises
+        ------
+        AutosegError
+            the source does not exist, is no plan or that of the dataset itself, or there is no graphics card to ask
+        """
+        if self.gpu_memory_gb == "auto":
+            _card()
+        if self.source is None:
+            return
+        path = _source_file(self.source, place)
+        if path.resolve() == place.plan(name).resolve():
+            raise AutosegError(f"{path} is the plan of {name} itself: there is nothing to take over.")
+        content = read_json(path)
+        if not is_nnunet_plan(content):
+            validate_plan(content, str(path))
 
 
 def decide(wishes: Wishes, facts: Fingerprint | None, block: DatasetBlock, place: Workspace) -> Plan:
@@ -76,39 +100,48 @@ def decide(wishes: Wishes, facts: Fingerprint | None, block: DatasetBlock, place
 
     if wishes.gpu_memory_gb != "auto":
         return make(wishes.gpu_memory_gb)
-    if wishes.preset == "cpu":
-        raise AutosegError("The preset cpu is sized by time, not by a graphics card's memory: leave out --gpu-memory auto, or choose another preset.")
-    from autoseg.inference.throughput import cuda_memory
-
-    card, available = cuda_memory("cuda")
+    card, available = _card()
     target = largest_target(make, available)
     made = make(target)
     reason = f"{card} has {available / 2**30:.1f} GB: {target:g} GB is the largest target whose trainings are predicted to fit 90 % of it."
     return made.model_copy(update={"why": made.why | {"gpu_memory_gb": f"{reason} {made.why['gpu_memory_gb']}"}})
 
 
-def keep(made: Plan, path: Path, *, force: bool) -> None:
-    """Write a plan, unless one with the same decisions is there; one with others is only replaced with `force`."""
-    if path.is_file() and not force:
-        _require_same(path, made)
-    else:
+def keep(made: Plan, path: Path, *, force: bool) -> Plan:
+    """Write a plan, unless one with the same decisions is there; one with others is only replaced with `force`. Gives what the file holds."""
+    if force or not path.is_file():
         write_plan(made, path)
-
-
-def _require_same(path: Path, made: Plan) -> None:
-    """Refuse to replace a plan whose decisions are others; the reasons may be worded anew."""
+        return made
     old = read_plan(path)
     before, after = _decisions(old), _decisions(made)
+    if before == after:  # the reasons may be worded otherwise
+        return old
+    changed = list(_differences(before, after))
+    more = [f"  and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
+    raise AutosegError(
+        "\n".join(
+            [
+                f"{path} is there and differs from what would be planned now (its preset is '{old.preset}'):",
+                *changed[:SHOWN],
+                *more,
+                "Use it as it is, or replace it with --force.",
+            ]
+        )
+    )
+
+
+def _differences(before: Any, after: Any, key: str = "") -> Iterator[str]:
+    """A line for each value that differs: its key, what the file has, what would be planned."""
     if before == after:
         return
-    names = {*before["configurations"], *after["configurations"]}
-    changed = sorted(name for name in names if before["configurations"].get(name) != after["configurations"].get(name))
-    if before["dataset"]["labels"] != after["dataset"]["labels"]:
-        changed.append(f"the labels, of which it learns {old.dataset.labels.trained}")
-    raise AutosegError(
-        f"{path} is there and differs from what would be planned now (in {', '.join(changed) or 'its settings'}; its preset is '{old.preset}')."
-        " Use it as it is, or replace it with --force."
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in [*before, *(name for name in after if name not in before)]:
+            yield from _differences(before.get(name), after.get(name), f"{key}.{name}" if key else name)
+        return
+    there, planned = (
+        "absent" if value is None else "there" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False) for value in (before, after)
     )
+    yield f"  {key}: {there} in the file, {planned} now"
 
 
 def _learning(block: DatasetBlock, wish: Learned | None) -> DatasetBlock:
@@ -124,6 +157,12 @@ def _learning(block: DatasetBlock, wish: Learned | None) -> DatasetBlock:
 def _decisions(plan: Plan) -> dict[str, Any]:
     content: dict[str, Any] = plan.model_dump(mode="json", exclude={"json_schema": True, "why": True, "configurations": {"__all__": {"why"}}})
     return content
+
+
+def _card() -> tuple[str, int]:
+    from autoseg.inference.throughput import cuda_memory
+
+    return cuda_memory("cuda")
 
 
 def _source_file(source: Path | str, place: Workspace) -> Path:

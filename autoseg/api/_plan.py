@@ -102,11 +102,12 @@ def plan(
     if preprocess:
         require_writable(place.root / "preprocessed" / name)
     sweep(path.parent)
+    wishes.require_possible(name, place)
     report = check_dataset(open_dataset(place.raw(name)), progress=progress)
     report.require_clean()
     facts = fingerprint(report.dataset, report.facts)
     made = decide(wishes, facts, describe_dataset(report.dataset), place)
-    keep(made, path, force=force)
+    made = keep(made, path, force=force)
     write_fingerprint(facts, place.fingerprint(name))
     _provide_folds(place, report.dataset, made.seed, force)
     place.set_current(name)

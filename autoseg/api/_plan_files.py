@@ -64,7 +64,7 @@ def plan_from_files(
         raise AutosegError("Give a fingerprint (--fingerprint), or a plan to take over (--from) and the dataset.json it is for (--dataset-json).")
     made = decide(wishes, facts, block, Workspace.find(workspace))
     if output is not None:
-        keep(made, Path(output), force=force)
+        made = keep(made, Path(output), force=force)
     return made
 
 

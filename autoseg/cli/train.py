@@ -48,9 +48,9 @@ def train(
             show_means(one.evaluation, f"Validation of fold {one.fold}")
             typer.echo(f"Mean Dice over classes: {one.evaluation.foreground_mean():.4f}")
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
-    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT{f' -d {name}' if dataset else ''}")
+    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{f' -d {name}' if dataset else ''}")
     if fold == "cv":
         done = api.crossval(configuration, dataset=name, workspace=workspace)
-        for one in done.configurations:
-            typer.echo(in_short(one.name, one.scores) if one.scores else "")
+        for scored in done.configurations:
+            typer.echo(in_short(scored.name, scored.scores) if scored.scores else "")
         typer.echo(f"Structures, folds and intervals: autoseg crossval {configuration} -d {name}, and {done.csv}")

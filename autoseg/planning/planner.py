@@ -19,11 +19,13 @@ from autoseg.planning.plan import Configuration, DatasetBlock, Inference, Labels
 from autoseg.planning.presets import find_preset
 from autoseg.planning.reasons import configurations as which
 from autoseg.planning.reasons import decisions as why
+from autoseg.planning.reasons.wording import extents
 from autoseg.planning.rules.lowres import LowResolution, lower_resolution
 from autoseg.planning.rules.normalization import choose_normalization
 from autoseg.planning.rules.patch import Budget, Fit, fit_patch
 from autoseg.planning.rules.recipes import augmentation_reason, cascade_augmentation_reason, cascade_recipes, recipes
 from autoseg.planning.rules.spacing import Grid, target_grid
+from autoseg.planning.schema.configuration import MOST_VOXELS
 
 SLICES, FULL, LOW, CASCADE = "2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"
 FEWEST_STAGES = 2
@@ -60,6 +62,7 @@ def make_plan(
     _check_positive("memory target (--gpu-memory)", (memory,))
     _check_positive("target spacing (--spacing)", spacing or ())
     grid = target_grid(np.array(fingerprint.spacings, dtype=np.float64), np.array(fingerprint.shapes_after_crop, dtype=np.float64), spacing)
+    _check_grid(grid)
     budget = Budget(chosen, memory, _label_entries(dataset_block.labels), prod(grid.median_shape) * dataset_block.num_cases)
     normalization = choose_normalization(fingerprint.channel_names, fingerprint.intensities, fingerprint.median_relative_size_after_crop)
     slices, no_slices = _slices(grid.plane(), budget, normalization)
@@ -78,9 +81,17 @@ def make_plan(
             "preset": chosen.purpose,
             "gpu_memory_gb": why.memory(budget),
             "transpose_forward": grid.why_transpose,
+            **why.number_of_cases(dataset_block.num_cases, len(fingerprint.spacings)),
             **not_made,
         },
     )
+
+
+def _check_grid(grid: Grid) -> None:
+    voxels, spacing = prod(grid.median_shape), extents(grid.spacing)
+    if not 1 <= voxels <= MOST_VOXELS:
+        size = "not one voxel" if voxels < 1 else f"{voxels:.2g} voxels"
+        raise AutosegError(f"At a spacing of {spacing} mm the median image would have {size}. Give another spacing, or correct those of the cases.")
 
 
 def _slices(grid: Grid, budget: Budget, normalization: NormalizationChoice) -> tuple[Made, Reasons]:

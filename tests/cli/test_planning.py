@@ -21,7 +21,8 @@ def test_a_second_plan_keeps_the_first_and_a_differing_one_needs_force(shell: Sh
     assert again.code == 0, again.err
     assert tree(workspace / "plans")[plan.name] == before
     refused = shell.fails("plan", "20", "--preset", "cpu", "--spacing", "2x2x2", cwd=workspace)
-    assert f"{plan} is there and differs from what would be planned now (in 2d, 3d_fullres; its preset is 'cpu')" in refused
+    assert f"{plan} is there and differs from what would be planned now (its preset is 'cpu'):" in refused
+    assert "configurations.2d.spacing: [1.0, 1.0] in the file, [2.0, 2.0] now" in refused
     assert "--force" in refused
     shrink(plan)
     assert "differs" in shell.fails("plan", "20", "--preset", "cpu", cwd=workspace), "what was edited by hand is not lost"
@@ -79,7 +80,7 @@ def test_brats_learns_regions_unless_classes_are_wished(shell: Shell, workspace:
     labels = json.loads(plan.read_text())["dataset"]["labels"]
     assert (labels["trained"], labels["region_order"], list(labels["regions"])) == ("regions", [2, 1, 4], ["WT", "TC", "ET"])
     refused = shell.fails("plan", "20", "--preset", "cpu", "--labels", "classes", "--no-preprocess", cwd=workspace)
-    assert "differs from what would be planned now (in the labels, of which it learns regions;" in refused
+    assert 'dataset.labels.trained: "regions" in the file, "classes" now' in refused
     assert "choose classes or regions" in shell.fails("plan", "20", "--labels", "areas", cwd=workspace)
     classes = shell.run("plan", "20", "--preset", "cpu", "--labels", "classes", "--no-preprocess", "--force", cwd=workspace)
     assert classes.code == 0 and "labels classes" in classes.err and "Classes are learned, as was wished" in classes.out, classes.err

@@ -123,6 +123,8 @@ def test_a_dataset_takes_over_the_plan_of_another(shell: Shell, workspace: Path)
         (["--from", "nnUNetPlans.json", "--dataset-json", "D.json", "--preset", "cpu"], "give none of them"),
         (["--from", "nnUNetPlans.json"], "--dataset-json"),
         (["--from", "absent.json", "--dataset-json", "D.json"], "absent.json does not exist"),
+        (["--fingerprint", "F.json", "--dataset-json", "D.json", "--spacing", "1e9,1,1"], "the median image would have not one voxel"),
+        (["--fingerprint", "F.json", "--dataset-json", "D.json", "--spacing", "0.001,0.001,0.001"], "voxels. Give another spacing"),
         (["--validate", "F.json"], "F.json is not a valid plan"),
         (["--validate", "F.json", "--preset", "cpu"], "leave out everything else"),
     ],

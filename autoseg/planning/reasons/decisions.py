@@ -92,3 +92,13 @@ def inference(dimensions: int) -> str:
         f"Windows overlap by half a patch. After the default recipe each is predicted {2**dimensions} times, mirrored along all axes as in training,"
         " and averaged; the fast recipe mirrors nothing, so neither does its prediction."
     )
+
+
+def number_of_cases(counted: int, described: int) -> dict[str, str]:
+    """Where a dataset.json and a fingerprint do not tell the same number of cases."""
+    if counted == described:
+        return {}
+    return {
+        "num_cases": f"The dataset.json tells {counted} training cases, the fingerprint describes {described}: {counted} is taken, as nnU-Net does."
+        " If the two files do not belong together, this plan is of no use."
+    }
