@@ -48,9 +48,10 @@ def train(
             show_means(one.evaluation, f"Validation of fold {one.fold}")
             typer.echo(f"Mean Dice over classes: {one.evaluation.foreground_mean():.4f}")
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
-    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{f' -d {name}' if dataset else ''}")
     if fold == "cv":
         done = api.crossval(configuration, dataset=name, workspace=workspace)
         for scored in done.configurations:
-            typer.echo(in_short(scored.name, scored.scores) if scored.scores else "")
+            if scored.scores:
+                typer.echo(in_short(scored.name, scored.scores))
         typer.echo(f"Structures, folds and intervals: autoseg crossval {configuration} -d {name}, and {done.csv}")
+    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{f' -d {name}' if dataset else ''}")
