@@ -38,8 +38,8 @@ def membership(region_classes: Sequence[Sequence[int]], num_classes: int) -> Ten
 
 def regions_of(classes_BP: Tensor, regions_RK: Tensor) -> Tensor:
     """Which regions each voxel is in: bool (B, R, *patch) from int64 classes (B, *patch); none where nobody annotated (-1)."""
-    known_BP, classes_BP = classes_BP >= 0, classes_BP.clamp_min(0)
-    return torch.stack([row_K[classes_BP] & known_BP for row_K in regions_RK], dim=1)
+    classes_BP = classes_BP.clamp_min(0)  # the background is in no region either
+    return torch.stack([row_K[classes_BP] for row_K in regions_RK], dim=1)
 
 
 def binary_entropy(logits_BRP: Tensor, inside_BRP: Tensor, known_B1P: Tensor) -> Tensor:
