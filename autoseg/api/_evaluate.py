@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoseg.api._members import labels_recorded, record_in
 from autoseg.data.dataset import Labels
 from autoseg.data.layouts import open_dataset, recognise
 from autoseg.data.references import find_references
@@ -12,9 +13,8 @@ from autoseg.evaluation.evaluate import evaluate_folder, label_files, labels_fro
 from autoseg.evaluation.result import Evaluation, Target
 from autoseg.evaluation.schemes import scheme_named
 from autoseg.evaluation.targets import targets_from_regions, targets_of
-from autoseg.files import read_json, require_writable, sweep
+from autoseg.files import require_writable, sweep
 from autoseg.imaging.read import stem_of
-from autoseg.inference.record import RECORD
 from autoseg.planning.plan import read_plan
 from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
@@ -158,8 +158,4 @@ def _labels(predictions: Path, references: Path, dataset: str | None, place: Wor
         return read_plan(place.plan(name)).labels if place.plan(name).is_file() else open_dataset(place.raw(name)).labels
     if references.is_dir() and recognise(references):
         return open_dataset(references).labels
-    record = _folder_of(predictions) / RECORD
-    if record.is_file():
-        plan = place.plan(Path(str(read_json(record).get("dataset"))).name)
-        return read_plan(plan).labels if plan.is_file() else None
-    return None
+    return labels_recorded(record_in(_folder_of(predictions)), place)

@@ -87,6 +87,17 @@ def labels_named(dataset: str, place: Workspace) -> Labels:
     return read_plan(place.plan(name)).labels if place.plan(name).is_file() else open_dataset(place.raw(name)).labels
 
 
+def record_in(folder: Path) -> dict[str, Any] | None:
+    """What `predictions.json` or `ensemble.json` in a folder says, or None."""
+    return next((read_record(folder / name) for name in (RECORD, ENSEMBLE_RECORD) if (folder / name).is_file()), None)
+
+
+def labels_recorded(record: dict[str, Any] | None, place: Workspace) -> Labels | None:
+    """The labels of the dataset that a record names, where the workspace has its plan."""
+    plan = place.plan(Path(str(record.get("dataset"))).name) if record else None
+    return read_plan(plan).labels if plan is not None and plan.is_file() else None
+
+
 def require_probabilities(members: Sequence[Member]) -> Labels:
     """Make sure that the mean can be taken, and say of which classes.
 
@@ -162,14 +173,11 @@ def _member(folder: Path, labels: Labels | None, place: Workspace) -> Member:
         raise AutosegError(
             f"{folder / f'{alone[0]}.npz'} has no label map beside it, which tells where the scan lies. Put {alone[0]}'s there, or remove the file."
         )
-    record = next((read_record(folder / name) for name in (RECORD, ENSEMBLE_RECORD) if (folder / name).is_file()), None)
-    return Member(folder, maps, probabilities, labels or _labels_of(folder, record, place), record)
+    record = record_in(folder)
+    return Member(folder, maps, probabilities, labels or labels_recorded(record, place) or _labels_described(folder), record)
 
 
-def _labels_of(folder: Path, record: dict[str, Any] | None, place: Workspace) -> Labels | None:
-    plan = place.plan(Path(str(record.get("dataset"))).name) if record else None
-    if plan is not None and plan.is_file():
-        return read_plan(plan).labels
+def _labels_described(folder: Path) -> Labels | None:
     return read_dataset_json(folder / DESCRIPTION).labels if (folder / DESCRIPTION).is_file() else None
 
 

@@ -18,6 +18,7 @@ from autoseg.imaging.image import Geometry, LabelMap
 from autoseg.imaging.read import read_labels
 from autoseg.imaging.write import write_labels
 from autoseg.inference.ensembling import patterns, staple
+from autoseg.planning.plan import Plan, write_plan
 
 SHAPE = (4, 5, 6)
 CASES = ("001", "b")
@@ -120,6 +121,16 @@ def test_an_ensemble_of_ensembles_keeps_their_story(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "second" / "ensemble.json").read_text())
     assert record["dataset"] == "DatasetX"
     assert record["members"][0]["made_by"]["members"][0]["made_by"]["configuration"] == "2d"
+
+
+def test_an_ensemble_is_judged_by_its_datasets_classes(tmp_path: Path, small_plan: Callable[..., Plan]) -> None:
+    write_plan(small_plan(), tmp_path / "plans" / "Dataset001_Small.json")
+    hard_member(tmp_path / "b", 1)
+    hard_member(tmp_path / "a", 0)
+    (tmp_path / "a" / "predictions.json").write_text(json.dumps({"dataset": "Dataset001_Small"}))
+    autoseg.ensemble([tmp_path / "a", tmp_path / "b"], tmp_path / "out", workspace=tmp_path)
+    found = autoseg.evaluate(tmp_path / "out", tmp_path / "b", workspace=tmp_path).evaluation
+    assert [target.name for target in found.targets] == ["class 1", "class 2", "class 4"]
 
 
 def test_members_that_do_not_fit_are_named_all_at_once(tmp_path: Path) -> None:
