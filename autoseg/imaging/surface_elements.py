@@ -44,8 +44,11 @@ def element_distances(a_ZYX: NDArray[np.bool_], b_ZYX: NDArray[np.bool_], spacin
     box = bounding_box(a_ZYX | b_ZYX, margin=0)
     if box is None or not a_ZYX.any() or not b_ZYX.any():
         raise ValueError("a mask is empty")
-    (points_a, areas_a), (points_b, areas_b) = (_elements(mask[box], spacing) for mask in (a_ZYX, b_ZYX))
-    return (_nearest(points_a, points_b), areas_a), (_nearest(points_b, points_a), areas_b)
+    codes_a, codes_b = _codes(a_ZYX[box]), _codes(b_ZYX[box])
+    mixed_a, mixed_b = _mixed(codes_a), _mixed(codes_b)
+    areas = patch_areas(spacing)
+    there, back = _nearest(mixed_a, mixed_b, spacing), _nearest(mixed_b, mixed_a, spacing)
+    return (there, areas[codes_a[mixed_a]]), (back, areas[codes_b[mixed_b]])
 
 
 @lru_cache(maxsize=64)
@@ -66,18 +69,26 @@ def patch_areas(spacing: Spacing3) -> NDArray[np.float64]:
     return areas
 
 
-def _elements(mask_ZYX: NDArray[np.bool_], spacing: Spacing3) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _codes(mask_ZYX: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Which of the eight voxels around each corner of the grid are inside."""
     padded = np.pad(mask_ZYX, 1).view(np.uint8)
     codes = np.zeros([size + 1 for size in mask_ZYX.shape], dtype=np.uint8)
     for bit, corner in enumerate(_CORNERS):
-        window = tuple(slice(start, start + size) for start, size in zip(corner, codes.shape, strict=True))
-        codes |= padded[window] << bit
-    mixed = (codes != 0) & (codes != 255)
-    return np.argwhere(mixed) * np.asarray(spacing), patch_areas(spacing)[codes[mixed]]
+        codes |= padded[tuple(slice(start, start + size) for start, size in zip(corner, codes.shape, strict=True))] << bit
+    return codes
 
 
-def _nearest(from_N3: NDArray[np.float64], to_M3: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(cKDTree(to_M3, balanced_tree=False, compact_nodes=False).query(from_N3)[0])
+def _mixed(codes_ZYX: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    mixed: NDArray[np.bool_] = (codes_ZYX != 0) & (codes_ZYX != 255)
+    return mixed
+
+
+def _nearest(from_ZYX: NDArray[np.bool_], to_ZYX: NDArray[np.bool_], spacing: Spacing3) -> NDArray[np.float64]:
+    apart = ~to_ZYX[from_ZYX]  # where surfaces coincide the distance is zero
+    distances = np.zeros(len(apart))
+    tree = cKDTree(np.argwhere(to_ZYX) * np.asarray(spacing), balanced_tree=False, compact_nodes=False)
+    distances[apart] = tree.query(np.argwhere(from_ZYX)[apart] * np.asarray(spacing))[0]
+    return distances
 
 
 @lru_cache(maxsize=1)
