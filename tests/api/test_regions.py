@@ -54,9 +54,10 @@ def test_regions_and_the_ignore_label_go_together(sparse: Path) -> None:
         assert set(np.unique(values)) <= {0, 3, 5, 7}
         with np.load(file.with_name(f"{name}.npz")) as archive:
             assert archive["names"].tolist() == ["whole", "core", "heart"]
-            inside = archive["probabilities"] > 0.5
+            probabilities = archive["probabilities"]
+        inside, sure = probabilities > 0.5, (probabilities != 0.5).all(0)  # float16 rounds to one half
         painted = np.where(inside[2], 7, np.where(inside[1], 5, np.where(inside[0], 3, 0)))
-        assert (painted == values).mean() > 0.999  # float16 rounds to one half
+        assert sure.mean() > 0.9 and np.array_equal(painted[sure], values[sure])
 
 
 def test_regions_need_an_order_to_be_learned(sparse: Path, tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def test_regions_are_the_mean_of_the_folds_logits(small_plan: Plans, random_mode
     inside = np.isfinite(alone[0]) & (alone[0] > 0) & (alone[1] > 0)
     logits = sum(np.log(p[inside].astype(float) / (1 - p[inside].astype(float))) for p in alone) / 2
     np.testing.assert_allclose(result.probabilities[inside], 1 / (1 + np.exp(-logits)), atol=2e-3)
-    painted = np.zeros(result.labels.array.shape, np.uint8)
-    for probability, value in zip(result.probabilities.astype(np.float32), TUMOUR["region_order"], strict=True):
+    painted, sure = np.zeros(result.labels.array.shape, np.uint8), (result.probabilities != 0.5).all(0)  # float16 rounds to one half
+    for probability, value in zip(result.probabilities, TUMOUR["region_order"], strict=True):
         painted[probability > 0.5] = value
-    assert (painted == result.labels.array).mean() > 0.999  # float16 rounds to one half
+    assert sure.mean() > 0.9 and np.array_equal(painted[sure], result.labels.array[sure])
