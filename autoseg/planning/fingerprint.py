@@ -21,7 +21,7 @@ from autoseg.errors import AutosegError
 from autoseg.files import write_json
 from autoseg.planning.schema.blocks import Count, Positive
 from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
-from autoseg.planning.schema.faults import in_words
+from autoseg.planning.schema.faults import as_written, in_words
 
 Shape = tuple[Count, Count, Count]
 Voxels = Annotated[int, Field(ge=0)]
@@ -161,7 +161,7 @@ def validate_fingerprint(content: Any, source: str) -> Fingerprint:
         it is no fingerprint; the text names every fault
     """
     try:
-        return Fingerprint.model_validate(content)
+        return as_written(Fingerprint, content)
     except ValidationError as error:
         faults = [f"  {fault}" for fault in in_words(error, Fingerprint)]
         raise AutosegError("\n".join([f"{source} is not a fingerprint. Plan the dataset again to have it made anew.", *faults])) from None

@@ -33,7 +33,7 @@ from autoseg.planning.schema.blocks import (
 )
 from autoseg.planning.schema.configuration import Configuration
 from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
-from autoseg.planning.schema.faults import Fault, advice, in_words, raise_if_any, shown
+from autoseg.planning.schema.faults import Fault, advice, as_written, in_words, raise_if_any, shown
 from autoseg.planning.schema.inherit import difference, inheritance_faults, whole, wrote
 
 __all__ = [
@@ -58,7 +58,9 @@ class Plan(Block):
     transpose_forward: tuple[Literal[0, 1, 2], Literal[0, 1, 2], Literal[0, 1, 2]] = Field(
         description="the file's axes (0, 1, 2 = Z, Y, X) in the order that networks see them: the coarsest first"
     )
-    configurations: dict[Name, Configuration] = Field(description="name to configuration: those that were planned, and names of your own")
+    configurations: dict[Name, Configuration] = Field(
+        min_length=1, description="name to configuration: those that were planned, and names of your own"
+    )
     why: dict[str, str] = Field(default_factory=dict, description="decision to reason")
 
     @field_validator("transpose_forward")
@@ -72,6 +74,7 @@ class Plan(Block):
     @classmethod
     def _configurations_agree(cls, configurations: dict[str, Configuration], info: ValidationInfo) -> dict[str, Configuration]:
         elsewhere = (info.context or {}).get("elsewhere", ())
+        raise_if_any(_folders_apart([*configurations, *elsewhere]))
         raise_if_any(_across(info.data.get("dataset"), configurations, [*configurations, *elsewhere]))
         return configurations
 
@@ -146,7 +149,7 @@ def validate_plan(content: Any, source: str) -> Plan:
     if written:
         content = content | {"configurations": {name: whole(written, name) for name in written if name not in lost}}
     try:
-        plan = Plan.model_validate(content, context={"elsewhere": lost})
+        plan = as_written(Plan, content, {"elsewhere": lost})
     except ValidationError as error:
         found = list(in_words(error, Plan))
         faults = [*faults, *found, *_across_the_sound(content, found, lost)]
@@ -194,6 +197,15 @@ def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configura
                 yield Fault(("configurations", name, "previous_stage"), text)
 
 
+def _folders_apart(names: Collection[str]) -> Iterator[Fault]:
+    """Names are folders too, and some computers do not tell letters of either case apart."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            yield Fault((name,), f"differs from '{other}' in the case of letters only, and both name folders; call it something else")
+
+
 def _previous_stage_fault(name: str, previous: str, configurations: Mapping[str, Configuration], names: Collection[str]) -> str | None:
     choices = [
         other for other in names
@@ -219,8 +231,8 @@ def _across_the_sound(content: Any, found: Collection[Fault], lost: Collection[s
     unsound = {fault.place[1] for fault in found if fault.place[:1] == ("configurations",) and len(fault.place) > 1}
     if not isinstance(content, dict) or not isinstance(content.get("configurations"), dict):
         return
-    sound = {name: Configuration.model_validate(one) for name, one in content["configurations"].items() if name not in unsound}
-    dataset = None if any(fault.place[:1] == ("dataset",) for fault in found) else DatasetBlock.model_validate(content["dataset"])
+    sound = {name: as_written(Configuration, one) for name, one in content["configurations"].items() if name not in unsound}
+    dataset = None if any(fault.place[:1] == ("dataset",) for fault in found) else as_written(DatasetBlock, content["dataset"])
     yield from _across(dataset, sound, [*content["configurations"], *lost])
 
 

@@ -55,6 +55,14 @@ FAST = "configurations.3d_fullres.training.recipes.fast"
          "configurations.2d.training.recipes.fats: unknown key; did you mean fast? choose from default, fast"),
         ("configurations.2d.batch_size", 2.5, "configurations.2d.batch_size: must be a whole number (found: 2.5)"),
         ("configurations.2d.batch_size", None, "configurations.2d.batch_size: must be a whole number (found: null)"),
+        ("configurations.2d.batch_size", "2", "configurations.2d.batch_size: must be a whole number (found: '2')"),
+        ("configurations.2d.batch_size", True, "configurations.2d.batch_size: must be a whole number (found: true)"),
+        ("gpu_memory_gb", "8", "gpu_memory_gb: must be a number (found: '8')"),
+        ("configurations", {}, "configurations: must have at least 1 entries"),
+        (f"{FAST}.augmentation.scaling.range", [1, 1e9],
+         f"{FAST}.augmentation.scaling.range: must not be above 10, which makes patches of nothing (found: [1.0, 1000000000.0])"),
+        ("dataset.labels.names", ["background", "a", "a"],
+         "dataset.labels.names: must tell the classes apart, but one is there twice (found: [\"background\", \"a\", \"a\"])"),
         ("configurations.2d.patch_size", 64, "configurations.2d.patch_size: must be a list in [ ] (found: 64)"),
         ("configurations.2d.network", "U-Net", "configurations.2d.network: must be an object in { } (found: 'U-Net')"),
         ("configurations.2d.normalization.0.mean", None, "configurations.2d.normalization.0.mean: scheme 'ct' needs a number (found: null)"),
@@ -78,6 +86,12 @@ FAST = "configurations.3d_fullres.training.recipes.fast"
 )  # fmt: skip
 def test_a_fault_names_key_value_and_choice(path: str, value: object, line: str, plan: Plan) -> None:
     assert faults(broken(plan, path, value)) in ([line], [f"{line} (found: {json.dumps(value)})"])
+
+
+def test_names_that_differ_in_case_only_would_share_a_folder(plan: Plan) -> None:
+    content = file_content(plan)
+    content["configurations"]["3D_FULLRES"] = {"inherits": "3d_fullres"}
+    assert any("in the case of letters only" in line for line in faults(content))
 
 
 def test_all_faults_are_named_at_once(plan: Plan) -> None:

@@ -16,6 +16,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Range = tuple[float, float]
 AxisCounts = tuple[Count, ...]
+MOST_SCALING = 10.0
 # names a folder too, so it must be one that cannot lead anywhere else
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
 
@@ -158,6 +159,8 @@ class Augmentation(Block):
     def _above_zero(cls, rule: Transform | None, info: ValidationInfo) -> Transform | None:
         if rule is not None and rule.range[0] <= 0:
             raise_if_any([Fault((str(info.field_name), "range"), f"must be above 0{shown(rule.range)}")])
+        if rule is not None and info.field_name == "scaling" and rule.range[1] > MOST_SCALING:
+            raise_if_any([Fault(("scaling", "range"), f"must not be above {MOST_SCALING:g}, which makes patches of nothing{shown(rule.range)}")])
         return rule
 
 

@@ -27,6 +27,13 @@ class LabelsBlock(Block):
     )
     ignore: int | None = Field(None, description="value of voxels that nobody annotated; absent where there is none")
 
+    @field_validator("names")
+    @classmethod
+    def _names_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("must tell the classes apart, but one is there twice")
+        return names
+
     @field_validator("values")
     @classmethod
     def _one_for_each_class(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
@@ -90,8 +97,8 @@ class DatasetBlock(Block):
     @field_validator("name")
     @classmethod
     def _names_one_folder(cls, name: str) -> str:
-        if name in ("", "..") or Path(name).name != name:
-            raise ValueError("names folders of models, so it must be the name of one folder, not a path")
+        if name in ("", "..") or Path(name).name != name or not name.isprintable():
+            raise ValueError("names folders of models, so it must be the printable name of one folder, not a path")
         return name
 
     @field_validator("file_ending")

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 Place = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
 
 _WORDS = {
     "missing": "is missing",
@@ -35,6 +36,7 @@ _WORDS = {
     "less_than": "must be below {lt:g}",
     "less_than_equal": "must be at most {le:g}",
     "literal_error": "must be {expected}",
+    "too_short": "must have at least {min_length} entries",
     "too_long": "may have at most {max_length} entries",
     "string_too_long": "may have at most {max_length} characters",
     "string_pattern_mismatch": "must be made of letters, digits and _ . + - and begin with a letter or digit",
@@ -71,6 +73,11 @@ def raise_if_any(found: Iterable[Fault]) -> None:
     faults = Faults(found)
     if faults.found:
         raise faults
+
+
+def as_written(model: type[Model], content: Any, context: dict[str, Any] | None = None) -> Model:
+    """Validate decoded JSON as it was written: "2" is no number and true is no 1, as in the published schema."""
+    return model.model_validate_json(json.dumps(content), strict=True, context=context)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
