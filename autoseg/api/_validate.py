@@ -6,6 +6,7 @@ from pathlib import Path
 from autoseg.data.dataset import Case, Labels
 from autoseg.evaluation.evaluate import evaluate_folder
 from autoseg.evaluation.result import Evaluation
+from autoseg.evaluation.targets import targets_learned
 from autoseg.files import read_json, remove_folder
 from autoseg.imaging.image import Shape3
 from autoseg.imaging.read import read_image, read_labels
@@ -57,7 +58,8 @@ def validate(
     notify(f"Validation of {len(cases)} cases at full resolution{there} ({segmenter.execution.describe()}): about {duration(max(1.0, seconds))}.")
     outcome = predict_cases(segmenter, cases, output, source, progress=progress, stage="validate")
     references = {case.name: case.label for case in cases if case.label}
-    evaluation = evaluate_folder(outcome.files, references, labels, progress=progress)
+    targets = targets_learned(labels, regions=segmenter.plan.learns_regions)
+    evaluation = evaluate_folder(outcome.files, references, labels, targets=targets, progress=progress)
     evaluation.write(folder)
     draw_scores(evaluation.table, folder / "scores.png")
     draw_cases(cases, outcome.files, evaluation, labels, folder / "validation.png")
@@ -69,7 +71,8 @@ def draw_cases(
 ) -> None:
     """A picture of a few cases between the worst and the best."""
     by_name = {case.name: case for case in cases}
-    dice = evaluation.table[~evaluation.table["region"]].groupby("case")["dice"].mean().sort_values(na_position="first")
+    table = evaluation.table
+    dice = table[table["region"] == (evaluation.leading == "regions")].groupby("case")["dice"].mean().sort_values(na_position="first")
     names = list(dice.index)
     count = min(SHOWN, len(names))
     chosen = [names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count)]

@@ -53,8 +53,7 @@ def evaluate(
         )  # fmt: skip
     show_cases(evaluated.evaluation)
     show_means(evaluated.evaluation, "Mean over cases")
-    kind = "classes" if any(not target.region for target in evaluated.evaluation.targets) else "regions"
-    typer.echo(f"Mean Dice over {kind}: {evaluated.evaluation.foreground_mean():.4f}")
+    typer.echo(f"Mean Dice over {evaluated.evaluation.leading}: {evaluated.evaluation.foreground_mean():.4f}")
     typer.echo(f"Written: {evaluated.csv} and {evaluated.json}")
 
 

@@ -46,7 +46,7 @@ def train(
         typer.echo(f"Fold {one.fold}: {one.steps:,} steps in {duration(one.seconds)} with recipe '{one.recipe}'.")
         if one.evaluation is not None:
             show_means(one.evaluation, f"Validation of fold {one.fold}")
-            typer.echo(f"Mean Dice over classes: {one.evaluation.foreground_mean():.4f}")
+            typer.echo(f"Mean Dice over {one.evaluation.leading}: {one.evaluation.foreground_mean():.4f}")
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
     if fold == "cv":
         done = api.crossval(configuration, dataset=name, workspace=workspace)

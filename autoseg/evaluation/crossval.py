@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from autoseg.errors import AutosegError, listing
 
-OVER_CLASSES = "mean over classes"
+OVER_CLASSES, OVER_REGIONS = "mean over classes", "mean over regions"
 METRICS = ("dice", "hd95")
 SEED, DRAWS = 0, 5000
 _CHUNK = 250  # resamples held at once
@@ -33,8 +33,9 @@ class CrossValidation:
     scheme : rules for empty structures that all of it was judged by
     hd95_convention : what HD95 means, or "" where it was not measured
     folds : fold -> number of cases, in the order of the folds
-    summary : a row for each metric and structure, `OVER_CLASSES` first; columns target, region, metric, mean, std (over cases), low, high (of the
-        95 % interval), cases (with a number), without (a number), fold_std (over the folds' means), and fold_<k> (the mean of each fold)
+    summary : a row for each metric and structure, `OVER_CLASSES` first, or `OVER_REGIONS` where there is no class; columns target, region, metric,
+        mean, std (over cases), low, high (of the 95 % interval), cases (with a number), without (a number), fold_std (over the folds' means),
+        and fold_<k> (the mean of each fold)
     cases : a row for each case; columns fold, case, dice (mean over its classes)
     """
 
@@ -44,14 +45,15 @@ class CrossValidation:
     summary: pd.DataFrame
     cases: pd.DataFrame
 
-    def row(self, target: str = OVER_CLASSES, metric: str = "dice") -> "pd.Series[float]":
-        """The row of a structure and metric.
+    def row(self, target: str | None = None, metric: str = "dice") -> "pd.Series[float]":
+        """The row of a structure and metric; by default that of the mean over all structures.
 
         Raises
         ------
         AutosegError
             there is none
         """
+        target = self.summary["target"].iloc[0] if target is None else target
         found = self.summary[(self.summary["target"] == target) & (self.summary["metric"] == metric)]
         if found.empty:
             raise AutosegError(
@@ -142,7 +144,8 @@ def _rows(
     low, high = _interval(bootstrap_means(values.to_numpy(), chosen, seed=seed, draws=draws)) if len(values) > 1 else _interval(np.empty((0, 0)))
     by_fold = {fold: pd.DataFrame(values.xs(fold, level="fold")) for fold in folds}
     rows: list[dict[str, object]] = []
-    for place, target in enumerate([OVER_CLASSES, *values.columns]):
+    over = OVER_REGIONS if regions[leading[0]] else OVER_CLASSES
+    for place, target in enumerate([over, *values.columns]):
         of_cases = values[leading].mean(axis=1) if place == 0 else values[target]
         columns = leading if place == 0 else [target]
         fold_means = {fold: _mean_of_means(table[columns]) for fold, table in by_fold.items()}

@@ -109,6 +109,11 @@ class Evaluation:
         return self.conventions["hd95"]
 
     @property
+    def leading(self) -> str:
+        """What the foreground mean is over: "classes", or "regions" where there is no class."""
+        return "classes" if any(not target.region for target in self.targets) else "regions"
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics in the table, in its order."""
         return tuple(name for name in METRICS if name in self.table.columns)

@@ -28,6 +28,11 @@ def targets_of(labels: Labels) -> tuple[Target, ...]:
     return tuple(targets)
 
 
+def targets_learned(labels: Labels, *, regions: bool) -> tuple[Target, ...]:
+    """What networks are judged by: the regions alone where they learn regions, since no network knows the classes; else what `targets_of` gives."""
+    return targets_from_regions(labels.regions) if regions else targets_of(labels)
+
+
 def targets_from_regions(regions: Mapping[str, Sequence[int]]) -> tuple[Target, ...]:
     """The regions that a user named, in that order.
 

@@ -46,7 +46,8 @@ def test_regions_and_the_ignore_label_go_together(sparse: Path) -> None:
     assert header.endswith("dice_whole,dice_core,dice_heart") and len(rows) == 20
     first, last = (float(row.split(",")[header.split(",").index("train_loss")]) for row in (rows[0], rows[-1]))
     assert last < first - 0.1
-    assert trained.evaluation is not None and {"whole", "core", "heart"} <= set(trained.evaluation.table["target"])
+    assert trained.evaluation is not None and set(trained.evaluation.table["target"]) == {"whole", "core", "heart"}
+    assert trained.evaluation.leading == "regions"
     images = sparse / "raw_data" / NAME / "imagesTr"
     predicted = autoseg.predict(images, sparse / "out", workspace=sparse, dataset=NAME, device="cpu", probabilities=True)
     for name, file in predicted.files.items():

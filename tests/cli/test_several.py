@@ -21,7 +21,7 @@ def test_cross_validation_from_two_folds_to_all(shell: Shell, trained: Path, tmp
         "3d_fullres: Dice (scheme nnunet)",
         "3d_fullres: HD95 mm, 95th percentile",
         "fold 1 (1)",
-        "mean over classes",
+        "mean over regions",
         "WT",
         "95 % interval",
         "std of folds",
@@ -32,11 +32,11 @@ def test_cross_validation_from_two_folds_to_all(shell: Shell, trained: Path, tmp
         assert (place / "models" / DATASET / f"crossval.{ending}").stat().st_size > 0
     done = shell.run("train", "3d_fullres", "cv", cwd=place)
     assert done.code == 0, done.err
-    assert done.out.count("Mean Dice over classes") == 4
+    assert done.out.count("Mean Dice over regions") == 4
     (mean,) = re.findall(r"Cross-validation of 3d_fullres: mean Dice (\d\.\d{4}) .* over 4 cases of 4 folds, scheme nnunet\.", done.out)
     tables = [pd.read_csv(place / "models" / DATASET / "3d_fullres" / f"fold_{fold}" / "metrics.csv") for fold in range(4)]
     together = pd.concat(tables)
-    assert float(mean) == round(together[~together["region"]].groupby("target")["dice"].mean().mean(), 4)
+    assert float(mean) == round(together.groupby("target")["dice"].mean().mean(), 4)
     assert (place / "models" / DATASET / "3d_fullres" / "crossval.csv").is_file()
     assert "not trained. Trained are: 3d_fullres" in shell.fails("crossval", "2d", cwd=place)
 

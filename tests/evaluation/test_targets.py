@@ -4,7 +4,7 @@ import pytest
 
 from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError
-from autoseg.evaluation.targets import parse_regions, targets_from_regions, targets_of
+from autoseg.evaluation.targets import parse_regions, targets_from_regions, targets_learned, targets_of
 
 BRATS = Labels(
     names=("background", "necrosis", "edema", "enhancing"),
@@ -30,6 +30,11 @@ def test_a_region_that_is_a_class_is_judged_once() -> None:
     assert [target.name for target in targets_of(labels)] == ["ET", "rest", "WT"]
     with pytest.raises(AutosegError, match="'ET' is the class 4 and also the region"):
         targets_of(Labels(("background", "ET"), (0, 4), {"ET": (1, 4)}))
+
+
+def test_networks_are_judged_by_what_they_learn() -> None:
+    assert [(target.name, target.region) for target in targets_learned(BRATS, regions=True)] == [("WT", True), ("TC", True), ("ET", True)]
+    assert targets_learned(BRATS, regions=False) == targets_of(BRATS)
 
 
 def test_there_must_be_something_to_judge() -> None:
