@@ -53,7 +53,7 @@ def evaluate(
         )  # fmt: skip
     show_cases(evaluated.evaluation)
     show_means(evaluated.evaluation, "Mean over cases")
-    typer.echo(f"Mean Dice over {evaluated.evaluation.leading}: {evaluated.evaluation.foreground_mean():.4f}")
+    typer.echo(means_in_short(evaluated.evaluation))
     typer.echo(f"Written: {evaluated.csv} and {evaluated.json}")
 
 
@@ -78,6 +78,13 @@ def show_means(evaluation: "Evaluation", title: str) -> None:
     if evaluation.missing:
         cases = evaluation.table["case"].nunique() + len(evaluation.missing)
         note(f"Without a prediction, and in no number: {len(evaluation.missing)} of {cases} cases: {listing(evaluation.missing)}")
+
+
+def means_in_short(evaluation: "Evaluation") -> str:
+    """The mean Dice over classes and over regions, as far as there are any, in one line."""
+    kinds = {target.region for target in evaluation.targets}
+    means = [f"Mean Dice over {evaluation.leading}: {evaluation.foreground_mean():.4f}"]
+    return ", ".join(means + ([f"over regions: {evaluation.region_mean():.4f}"] if len(kinds) > 1 else []))
 
 
 def show_lesions(evaluation: "Evaluation") -> None:

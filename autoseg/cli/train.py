@@ -7,7 +7,7 @@ import typer
 
 from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, showing_progress, stoppable
 from autoseg.cli.crossval import in_short
-from autoseg.cli.evaluate import show_means
+from autoseg.cli.evaluate import means_in_short, show_means
 from autoseg.progress import duration
 
 
@@ -46,7 +46,7 @@ def train(
         typer.echo(f"Fold {one.fold}: {one.steps:,} steps in {duration(one.seconds)} with recipe '{one.recipe}'.")
         if one.evaluation is not None:
             show_means(one.evaluation, f"Validation of fold {one.fold}")
-            typer.echo(f"Mean Dice over {one.evaluation.leading}: {one.evaluation.foreground_mean():.4f}")
+            typer.echo(means_in_short(one.evaluation))
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
     if fold == "cv":
         done = api.crossval(configuration, dataset=name, workspace=workspace)

@@ -134,11 +134,11 @@ class Evaluation:
 
         Classes without any number are passed over.
         """
-        if metric not in self.metrics:
-            raise AutosegError(f"There is no metric '{metric}' in this evaluation. Choose one of: {', '.join(self.metrics)}.")
-        mean = self.mean()
-        classes = mean.loc[~mean["region"]]
-        return float((mean if classes.empty else classes)[metric].mean())
+        return self._mean_over(self.leading, metric)
+
+    def region_mean(self, metric: str = "dice") -> float:
+        """Mean over the regions of the mean over the cases; not a number where there is no region."""
+        return self._mean_over("regions", metric)
 
     def under(self, scheme: str) -> "Evaluation":
         """The same counts and distances under another scheme's rules for empty structures.
@@ -169,6 +169,12 @@ class Evaluation:
         write_text(csv, self.table.to_csv(index=False))
         write_json(json, self._document())
         return csv, json
+
+    def _mean_over(self, kind: str, metric: str) -> float:
+        if metric not in self.metrics:
+            raise AutosegError(f"There is no metric '{metric}' in this evaluation. Choose one of: {', '.join(self.metrics)}.")
+        mean = self.mean()
+        return float(mean.loc[mean["region"] == (kind == "regions"), metric].mean())
 
     def _summary(self, target: Target) -> dict[str, Any]:
         rows = self.table[self.table["target"] == target.name]
@@ -208,6 +214,7 @@ class Evaluation:
             "nsd_tolerance": float(self.table["nsd_tolerance"].max()) if "nsd" in self.metrics else None,
             "units": {"hd95": "mm", "assd": "mm", "lesion_hd95": "mm", "nsd_tolerance": "mm", "volume": "mm^3"},
             "foreground_mean": {name: self.foreground_mean(name) for name in self.metrics},
+            "region_mean": {name: self.region_mean(name) for name in self.metrics if any(target.region for target in self.targets)},
             "targets": targets,
             "missing": list(self.missing),
             "cases": cases,

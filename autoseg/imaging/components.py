@@ -1,6 +1,6 @@
 """Connected parts of a mask, and the mask grown by whole voxels.
 
-- Parts are connected through faces, edges and corners (26 neighbours).
+- Parts are connected through faces, edges and corners (26 neighbours), and numbered in the order of their first voxels.
 - Growing takes the 18 neighbours that share a face or an edge. It may be done within any box that holds the mask: moving a voxel
   to the nearest place in the box keeps neighbours neighbours, so the same parts grow together as on the whole grid.
 """
@@ -22,12 +22,15 @@ def components(mask_ZYX: NDArray[np.bool_]) -> tuple[NDArray[np.unsignedinteger]
 
     Returns
     -------
-    unsigned (Z, Y, X), 0 outside the mask, 1..n in its parts; and n
+    unsigned (Z, Y, X), 0 outside the mask, 1..n in its parts, in the order of their first voxels; and n
     """
     if not mask_ZYX.any():
         return np.zeros(mask_ZYX.shape, dtype=np.uint16), 0
-    labels_ZYX, count = cc3d.connected_components(np.ascontiguousarray(mask_ZYX), connectivity=26, return_N=True)
-    return labels_ZYX, int(count)
+    z, y, x = mask_ZYX.shape
+    # On masks of under 4 voxels along an axis, full of single voxels, cc3d runs out of numbers unless there is some background more.
+    ample_ZYX = np.pad(mask_ZYX, [(0, 1)] * 3) if min(z, y, x) < 4 else np.ascontiguousarray(mask_ZYX)
+    labels_ZYX, count = cc3d.connected_components(ample_ZYX, connectivity=26, return_N=True)
+    return labels_ZYX[:z, :y, :x], int(count)
 
 
 def boxes_of(labels_ZYX: NDArray[np.unsignedinteger], count: int) -> list[Box]:

@@ -8,8 +8,9 @@
   that may overlap, each in turn paints its class.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -37,7 +38,7 @@ def resample(x_CZYX: Tensor, shape: Shape3, *, order: int, nearest_axis: int | N
     float32 tensor (C, *shape) on the same device, each channel within its own range; the input itself where nothing changes
     """
     operators = _operators(_shape_of(x_CZYX), shape, order, nearest_axis)
-    return _resampled(x_CZYX, operators, _ranges(x_CZYX)) if operators else x_CZYX
+    return _resampled(x_CZYX, operators, channel_ranges(x_CZYX)) if operators else x_CZYX
 
 
 def resample_labels(classes_ZYX: Tensor, shape: Shape3, num_classes: int, *, order: int, nearest_axis: int | None = None) -> Tensor:
@@ -92,7 +93,7 @@ def resampled_argmax(logits_CZYX: Tensor, shape: Shape3, *, order: int, nearest_
     """
     result = _classes_like(logits_CZYX, shape, logits_CZYX.shape[0])
     for planes, slab_CZYX in _slabs(logits_CZYX, shape, order, nearest_axis):
-        result[planes] = slab_CZYX.max(dim=0).indices  # argmax itself is slow across channels on a CPU
+        result[planes] = largest_channel(slab_CZYX)
     return result
 
 
@@ -113,9 +114,64 @@ def resampled_regions(logits_CZYX: Tensor, shape: Shape3, painted: Sequence[int]
     """
     result = _classes_like(logits_CZYX, shape, max(painted) + 1)
     for planes, slab_CZYX in _slabs(logits_CZYX, shape, order, nearest_axis):
-        for logits_ZYX, painted_class in zip(slab_CZYX, painted, strict=True):
-            result[planes][logits_ZYX > 0] = painted_class
+        paint(slab_CZYX > 0, painted, result[planes])
     return result
+
+
+def largest_channel(x_CZYX: Tensor) -> Tensor:
+    """The channel of each voxel's largest value, the first of those that tie; int64 (Z, Y, X)."""
+    return x_CZYX.max(dim=0).indices  # argmax itself is slow across channels on a CPU
+
+
+def paint(regions_CZYX: Tensor, painted: Sequence[int], classes_ZYX: Tensor) -> Tensor:
+    """Let each region (bool) in turn paint its class into `classes_ZYX`, over those before it; returns that tensor."""
+    for inside_ZYX, painted_class in zip(regions_CZYX, painted, strict=True):
+        classes_ZYX[inside_ZYX] = painted_class
+    return classes_ZYX
+
+
+@dataclass(frozen=True)
+class Planes:
+    """What `resample` gives, a few planes along Z at a time, from voxels that need not be in memory.
+
+    Attributes
+    ----------
+    read : gives the planes of a slice along Z, floating point (C, n, Y, X), on the device where the work is done
+    shape_in : (C, Z, Y, X) of what is read
+    ranges : smallest and largest value of each channel, as `channel_ranges` gives them, on the same device
+    shape, order, nearest_axis : as for `resample`
+    """
+
+    read: Callable[[slice], Tensor]
+    shape_in: tuple[int, int, int, int]
+    ranges: tuple[Tensor, Tensor]
+    shape: Shape3
+    order: int
+    nearest_axis: int | None
+
+    @property
+    def thickness(self) -> int:
+        """How many planes at a time keep the memory within a few slabs."""
+        widest = max(self.shape[1], self.shape_in[2]) * max(self.shape[2], self.shape_in[3])
+        return max(1, _SLAB_ELEMENTS // (self.shape_in[0] * widest))
+
+    def at(self, planes: slice) -> Tensor:
+        """The planes of the result from `planes.start` to `planes.stop`: float32 (C, n, *shape[1:])."""
+        _, z, y, x = self.shape_in
+        slab, band = _slab(_operators((z, y, x), self.shape, self.order, self.nearest_axis), planes.start, planes.stop)
+        return _resampled(self.read(band), slab, self.ranges)
+
+
+def slabs(length: int, thickness: int) -> Iterator[slice]:
+    """Planes 0 to `length` in pieces of `thickness`; the last may be thinner."""
+    for start in range(0, length, thickness):
+        yield slice(start, min(start + thickness, length))
+
+
+def channel_ranges(x_CZYX: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and largest value of each channel, float32 (C, 1, 1, 1)."""
+    low, high = x_CZYX.flatten(1).float().aminmax(dim=1)
+    return low[:, None, None, None], high[:, None, None, None]
 
 
 def coarse_axis(current_spacing: Spacing3, new_spacing: Spacing3, threshold: float = 3.0) -> int | None:
@@ -147,14 +203,10 @@ def _classes_like(logits_CZYX: Tensor, shape: Shape3, num_classes: int) -> Tenso
 
 def _slabs(logits_CZYX: Tensor, shape: Shape3, order: int, nearest_axis: int | None) -> Iterator[tuple[slice, Tensor]]:
     """Planes of the result along Z and what `resample` gives there, a few planes at a time."""
-    ranges = _ranges(logits_CZYX)
-    operators = _operators(_shape_of(logits_CZYX), shape, order, nearest_axis)
-    widest = max(shape[1], logits_CZYX.shape[2]) * max(shape[2], logits_CZYX.shape[3])
-    thickness = max(1, _SLAB_ELEMENTS // (logits_CZYX.shape[0] * widest))
-    for start in range(0, shape[0], thickness):
-        stop = min(start + thickness, shape[0])
-        slab, band = _slab(operators, start, stop)
-        yield slice(start, stop), _resampled(logits_CZYX[:, band], slab, ranges)
+    channels, z, y, x = logits_CZYX.shape
+    made = Planes(lambda band: logits_CZYX[:, band], (channels, z, y, x), channel_ranges(logits_CZYX), shape, order, nearest_axis)
+    for planes in slabs(shape[0], made.thickness):
+        yield planes, made.at(planes)
 
 
 _Operators = tuple[tuple[int, Tensor], ...]
@@ -199,11 +251,6 @@ def _apply(matrix: Tensor, x_CZYX: Tensor, axis: int) -> Tensor:
     if axis == x_CZYX.ndim - 1:
         return (x_CZYX.reshape(-1, matrix.shape[1]) @ matrix.T).reshape(shape)
     return torch.matmul(matrix, x_CZYX.reshape(-1, matrix.shape[1], int(np.prod(shape[axis + 1 :])))).reshape(shape)
-
-
-def _ranges(x_CZYX: Tensor) -> tuple[Tensor, Tensor]:
-    low, high = x_CZYX.flatten(1).float().aminmax(dim=1)
-    return low[:, None, None, None], high[:, None, None, None]
 
 
 @contextmanager

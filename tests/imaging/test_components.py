@@ -32,6 +32,25 @@ def test_parts_are_scipys(mask: np.ndarray) -> None:
         assert [(edge.start, edge.stop - 1) for edge in box] == list(zip(inside.min(axis=0), inside.max(axis=0), strict=True))
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 1, 40), (7, 1, 1), (1, 13, 13), (1, 513, 5), (3, 1, 9), (3, 3, 3), (2, 8, 8), (4, 5, 7)])
+def test_as_many_parts_as_a_grid_can_hold(shape: tuple[int, int, int]) -> None:
+    mask = np.zeros(shape, dtype=bool)
+    mask[::2, ::2, ::2] = True
+    found, count = components(mask)
+    assert found.shape == shape
+    assert found[mask].tolist() == list(range(1, count + 1))
+    assert count == mask.sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(MASKS)
+def test_parts_are_numbered_by_their_first_voxel(mask: np.ndarray) -> None:
+    found, count = components(mask)
+    numbers, first = np.unique(found[mask], return_index=True)
+    assert numbers.tolist() == list(range(1, count + 1))
+    assert np.all(np.diff(first) > 0)
+
+
 def test_corners_hold_together() -> None:
     mask = np.zeros((4, 4, 4), dtype=bool)
     mask[0, 0, 0] = mask[1, 1, 1] = mask[3, 3, 3] = True
