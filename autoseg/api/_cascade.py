@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoseg.api._fold import CASES, TrainingData, require_same_plan, train_fold, validate_fold
+from autoseg.api._fold import CASES, TrainingData, is_complete, require_same_plan, train_fold, validate_fold
 from autoseg.api._job import Job, Length, stopping
 from autoseg.errors import AutosegError, listing
 from autoseg.files import read_json, read_record, require_writable, sweep
@@ -22,7 +22,7 @@ from autoseg.preprocessing.dataset import preprocess
 from autoseg.preprocessing.previous import preprocess_previous
 from autoseg.preprocessing.store import CaseStore, PreviousStore, store_name
 from autoseg.training import checkpoint
-from autoseg.training.run import has_ended, read_run
+from autoseg.training.run import read_run
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def segment_out_of_fold(job: Job, wanted_by: str) -> Segmented:
         if read_run(job.folder(key)) or is_trained(job.folder(key)):
             require_unseen(job, key)
             require_same_plan(job, job.folder(key))
-    untrained = [key for key in keys if not _is_complete(job.folder(key))]
+    untrained = [key for key in keys if not is_complete(job.folder(key))]
     unjudged = [key for key in keys if key not in untrained and not _is_validated(job, key)]
     if untrained or unjudged:
         job.notify(_notice(job, wanted_by, untrained, unjudged))
@@ -136,14 +136,6 @@ def require_unseen(job: Job, key: int) -> None:
         )
     if foreign := [name for name in validation if name not in held_out]:
         raise AutosegError(f"Fold {key} of '{job.name}' does not validate on {listing(foreign)} (see {path}). {anew}")
-
-
-def _is_complete(folder: Path) -> bool:
-    """Whether there are weights and no unfinished run; a checkpoint that was deleted is no unfinished run."""
-    if not is_trained(folder):
-        return False
-    run = read_run(folder)
-    return run is None or checkpoint.read_counters(folder) is None or has_ended(folder, run.target)
 
 
 def _is_validated(job: Job, key: int) -> bool:

@@ -13,10 +13,11 @@ from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, read_record, remove_folder, sweep, write_json
 from autoseg.inference.execution import enough_memory
-from autoseg.inference.model_folder import PLAN, PREVIOUS, fold_of
+from autoseg.inference.model_folder import PLAN, PREVIOUS, fold_of, is_trained
 from autoseg.planning.plan import Augmentation, read_plan
 from autoseg.preprocessing.store import CaseStore, PreviousStore
 from autoseg.reporting.curves import draw_progress
+from autoseg.training import checkpoint
 from autoseg.training.batches import PatchSource
 from autoseg.training.run import has_ended, read_run
 from autoseg.training.trainer import Outcome, Trainer
@@ -78,7 +79,7 @@ def train_fold(job: Job, key: Key, ready: TrainingData, *, restart: bool = False
         another process trains into the folder, or plan or cases changed since the run there began
     """
     folder = job.folder(key)
-    with _locked(folder):
+    with locked(folder):
         if restart and folder.exists():
             remove_folder(folder)
         _tidy(folder)
@@ -95,7 +96,7 @@ def train_fold(job: Job, key: Key, ready: TrainingData, *, restart: bool = False
 
 def validate_fold(job: Job, key: Key, ready: TrainingData) -> None:
     """Validate a fold that is trained, and do not train it further."""
-    with _locked(job.folder(key)):
+    with locked(job.folder(key)):
         _tidy(job.folder(key))
         _validate(job, key, ready)
 
@@ -125,8 +126,16 @@ def require_same_plan(job: Job, folder: Path) -> None:
         )
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether there are weights and no unfinished run; a checkpoint that was deleted is no unfinished run."""
+    if not is_trained(folder):
+        return False
+    run = read_run(folder)
+    return run is None or checkpoint.read_counters(folder) is None or has_ended(folder, run.target)
+
+
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Nobody else trains into the folder within."""
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:

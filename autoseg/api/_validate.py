@@ -13,7 +13,7 @@ from autoseg.imaging.read import read_image, read_labels
 from autoseg.inference.cascade import load_ensemble
 from autoseg.inference.model_folder import fold_of
 from autoseg.inference.record import RECORD
-from autoseg.inference.run import predict_cases, record_of
+from autoseg.inference.run import Source, predict_cases, record_of
 from autoseg.progress import Progress, duration, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
@@ -49,9 +49,7 @@ def validate(
     """
     segmenter, source = load_ensemble([folder], previous_fold=fold_of(folder)).place(device)
     labels = segmenter.plan.labels
-    output = folder / "validation"
-    if (output / RECORD).is_file() and read_json(output / RECORD) != record_of(source):
-        remove_folder(output)  # of weights that are no more
+    output = _validation_folder(folder, source)
     ahead = [case.name for case in cases if not (output / f"{case.name}{segmenter.plan.dataset.file_ending}").is_file()]
     seconds = segmenter.expected_seconds(shapes[name] for name in ahead)
     there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
@@ -66,6 +64,15 @@ def validate(
     return evaluation
 
 
+def segment_validation(folder: Path, cases: Sequence[Case], device: str, *, progress: Progress = silent) -> None:
+    """Have `validation/` of a trained fold hold the segmentation and the probabilities of every one of these cases.
+
+    Parameters and errors as of `validate`. Cases that have both, made with the weights that lie there, are passed over.
+    """
+    segmenter, source = load_ensemble([folder], previous_fold=fold_of(folder)).place(device)
+    predict_cases(segmenter, cases, _validation_folder(folder, source), source, probabilities=True, progress=progress, stage="validate")
+
+
 def draw_cases(
     cases: Sequence[Case], predictions: Mapping[str, Path], evaluation: Evaluation, labels: Labels, target: Path, *, title: str = ""
 ) -> None:
@@ -78,6 +85,14 @@ def draw_cases(
     chosen = [names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count)]
     rows = [_comparison(by_name[name], predictions[name], float(dice[name])) for name in dict.fromkeys(chosen)]
     draw_comparison(rows, target, labels=labels, title=title)
+
+
+def _validation_folder(folder: Path, source: Source) -> Path:
+    """Where the validation's predictions go; those of weights that are no more are removed."""
+    output = folder / "validation"
+    if (output / RECORD).is_file() and read_json(output / RECORD) != record_of(source):
+        remove_folder(output)
+    return output
 
 
 def _comparison(case: Case, prediction: Path, dice: float) -> Comparison:

@@ -16,6 +16,7 @@ from autoseg.planning.hardware.compute import (
     Throughput,
     describe_cost,
     epoch_seconds,
+    prediction_flops,
     step_seconds,
     training_flops,
     training_seconds,
@@ -130,3 +131,16 @@ def recorded(path: Path) -> Throughput:
 
     content = json.loads(path.read_text(encoding="utf-8"))
     return Throughput(**(content | {key: rates(content[key]) for key in ("volumes", "slices")}))
+
+
+def test_arithmetic_of_a_prediction(facts_of: Callable[..., tuple[Fingerprint, DatasetBlock]]) -> None:
+    plan = make_plan(*facts_of(**DATASETS["body"]))
+    full, low = plan.configuration("3d_fullres"), plan.configuration("3d_lowres")
+    forward = sum(one.flops for one in operations(full, 1, plan.output_channels))
+    every = [size * step / 2 for size, step in zip(full.patch_size, full.spacing, strict=True)]  # windows overlap by one half
+    assert prediction_flops(plan, "3d_fullres") == pytest.approx(forward * 8 / (every[0] * every[1] * every[2]))
+    slices = plan.configuration("2d")
+    forward = sum(one.flops for one in operations(slices, 1, plan.output_channels))
+    area = slices.patch_size[0] * slices.spacing[0] * slices.patch_size[1] * slices.spacing[1] / 4
+    assert prediction_flops(plan, "2d") == pytest.approx(forward * 4 / (area * min(full.spacing[0], low.spacing[0])))
+    assert prediction_flops(plan, "3d_cascade_fullres") > prediction_flops(plan, "3d_fullres") + prediction_flops(plan, "3d_lowres")

@@ -1,0 +1,157 @@
+"""Out-of-fold predictions of the trained configurations: every case segmented by the fold that did not see it, with probabilities where needed.
+
+- Nothing is believed: `cases.json` of a fold must list a case for validation and not for training, and `predictions.json` must name the weights
+  that lie there. What is missing or was made with other weights is predicted anew.
+- Configurations are compared on the same cases. One that lacks folds which others have is left out, unless it was named.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.api._fold import CASES, is_complete, locked
+from autoseg.api._validate import segment_validation
+from autoseg.data.dataset import Case
+from autoseg.errors import AutosegError, listing
+from autoseg.files import read_record, sweep
+from autoseg.inference.model_folder import PLAN, fold_of, stored_fingerprint
+from autoseg.inference.record import RECORD
+from autoseg.inference.run import is_finished
+from autoseg.planning.plan import Plan, read_plan
+from autoseg.progress import Progress
+from autoseg.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """The out-of-fold predictions of one configuration.
+
+    Attributes
+    ----------
+    name, plan : of the configuration, and what it was trained with
+    folders : case -> folder of the fold that validates on it
+    weights : fold -> digest of its weights
+    """
+
+    name: str
+    plan: Plan
+    folders: Mapping[str, Path]
+    weights: Mapping[str, str]
+
+    def labels(self, case: str) -> Path:
+        """The segmentation of a case."""
+        return self.folders[case] / "validation" / f"{case}{self.plan.dataset.file_ending}"
+
+    def probabilities(self, case: str) -> Path:
+        """Its probabilities; they need not be there where there is one configuration."""
+        return self.folders[case] / "validation" / f"{case}.npz"
+
+    def fold(self, case: str) -> str:
+        """The fold that did not see it."""
+        return fold_of(self.folders[case])
+
+
+def find_out_of_fold(
+    place: Workspace, dataset: str, configurations: Sequence[str], notify: Callable[[str], None]
+) -> tuple[list[OutOfFold], list[str]]:
+    """The configurations to compare, and the cases that all of them have a fold for.
+
+    Parameters
+    ----------
+    place, dataset : where
+    configurations : those that the user named; none: all that have as many cases as the one with the most
+    notify : told which were left out, and which cases
+
+    Raises
+    ------
+    AutosegError
+        nothing is trained, a named configuration is not, they were trained for other labels or channels, or they share no case
+    """
+    root = place.root / "models" / dataset
+    there = [folder.name for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")] if root.is_dir() else []
+    found = [one for name in configurations or there if (one := _configuration(root / name)) is not None]
+    if lacking := sorted(set(configurations) - {one.name for one in found}):
+        raise AutosegError(f"{listing(lacking)} of {dataset} has no trained fold. Trained are: {', '.join(there) or 'none'}.")
+    if not found:
+        raise AutosegError(f"No fold of {dataset} is trained yet in {root}. Train all of a configuration: autoseg train 3d_fullres cv -d {dataset}")
+    _require_alike(found)
+    most = max(len(one.folders) for one in found)
+    compared = [one for one in found if configurations or len(one.folders) == most]
+    for one in found:
+        if one not in compared:
+            notify(
+                f"{one.name} is left out: its folds validate on {len(one.folders)} cases, others' on {most}. Train the rest of it: autoseg train"
+                f" {one.name} cv -d {dataset}"
+            )
+    shared = sorted(set.intersection(*(set(one.folders) for one in compared)))
+    if not shared:
+        raise AutosegError(f"{listing(one.name for one in compared)} were validated on no common case. Train the same folds of each.")
+    if len(shared) < most:
+        notify(f"Compared on the {len(shared)} cases that the trained folds of all have in common.")
+    return compared, shared
+
+
+def make_out_of_fold(
+    one: OutOfFold, cases: Sequence[Case], device: str, *, probabilities: bool, progress: Progress, notify: Callable[[str], None]
+) -> None:
+    """Predict what is missing of one configuration's segmentations and, if asked for, probabilities.
+
+    Raises
+    ------
+    AutosegError
+        a case cannot be predicted (names it), or another process trains the fold
+    """
+    for folder in dict.fromkeys(one.folders[case.name] for case in cases):
+        own = [case for case in cases if one.folders[case.name] == folder]
+        if _is_made(one, own, folder, probabilities):
+            continue
+        notify(f"{one.name}, fold {fold_of(folder)}: predicting its {len(own)} validation cases{' with probabilities' if probabilities else ''}.")
+        with locked(folder):
+            sweep(folder / "validation")
+            segment_validation(folder, own, device, progress=progress)
+
+
+def _configuration(folder: Path) -> OutOfFold | None:
+    """The finished folds of a configuration, or None where there is none."""
+    folds = [entry for entry in sorted(folder.glob("fold_*")) if fold_of(entry).isdecimal() and is_complete(entry)]
+    if not folds:
+        return None
+    folders: dict[str, Path] = {}
+    for fold in folds:
+        for case in _held_out(fold):
+            if case in folders:
+                raise AutosegError(
+                    f"{case} is in the validation of {folders[case]} and of {fold}: the folds were divided anew between the trainings. Train one of"
+                    " them again with --restart."
+                )
+            folders[case] = fold
+    return OutOfFold(folder.name, read_plan(folds[0] / PLAN), folders, {fold_of(fold): stored_fingerprint(fold) for fold in folds})
+
+
+def _held_out(fold: Path) -> list[str]:
+    """The cases that a fold validates on."""
+    record = read_record(fold / CASES) if (fold / CASES).is_file() else {}
+    trained, held_out = record.get("training"), record.get("validation")
+    if not isinstance(trained, list) or not isinstance(held_out, list) or set(trained) & set(held_out):
+        raise AutosegError(
+            f"{fold / CASES} does not say which cases the fold was trained on and which not. Copy the model again, or train it anew with --restart."
+        )
+    return [str(case) for case in held_out]
+
+
+def _require_alike(found: Sequence[OutOfFold]) -> None:
+    first = found[0]
+    for one in found[1:]:
+        mine, other = first.plan.dataset, one.plan.dataset
+        if (mine.labels, mine.channel_names, mine.file_ending) != (other.labels, other.channel_names, other.file_ending):
+            raise AutosegError(
+                f"{first.name} and {one.name} were trained for other labels or channels and cannot be compared. Train one of them again with the"
+                " plan of the other, or name those that belong together: autoseg select NAME NAME"
+            )
+
+
+def _is_made(one: OutOfFold, cases: Sequence[Case], folder: Path, probabilities: bool) -> bool:
+    record = folder / "validation" / RECORD
+    if not record.is_file() or read_record(record).get("weights") != [one.weights[fold_of(folder)]]:
+        return False
+    return all(is_finished(case, one.labels(case.name), probabilities=probabilities) for case in cases)

@@ -1,0 +1,193 @@
+"""Which configuration, or which of their ensembles, to predict with: every candidate judged on the same cases, none of which its networks saw.
+
+- The mean is that of `evaluation/crossval.py`: over cases for each structure, then over structures. Its interval is a bootstrap over cases,
+  drawn once for all candidates, so that differences between them are of the same patients.
+- The best mean wins, unless something cheaper is as good: within `MARGIN` of the best, and its interval overlaps the best one's. Of several such
+  the cheapest is taken.
+- What was chosen is a file that people can read and edit, and that a folder of models can be given away with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from autoseg.errors import AutosegError
+from autoseg.evaluation.crossval import DRAWS, SEED, bootstrap_means
+from autoseg.evaluation.postprocessing import Rule
+from autoseg.files import read_json, write_json
+from autoseg.planning.schema.blocks import Name
+from autoseg.planning.schema.faults import as_written, in_words
+
+SELECTION = "selection.json"
+MARGIN = 0.001  # of Dice: a tenth of a point
+Members = tuple[str, ...]
+
+
+class SelectedMember(BaseModel):
+    """One configuration that was chosen.
+
+    Attributes
+    ----------
+    configuration : its name, and that of its folder beside the selection
+    weights : fold -> digest of the weights that the choice was made with
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    configuration: Name
+    weights: dict[str, str] = Field(default_factory=dict)
+
+
+class Selection(BaseModel):
+    """What was chosen; what prediction follows are `members` and `postprocessing`, the rest tells people why.
+
+    Attributes
+    ----------
+    dataset : whose models
+    members : configurations whose probabilities are averaged; one: its own logits decide
+    postprocessing : rules applied to each segmentation, in this order
+    scheme, mean_dice, cases : how the choice was judged, what it reached with its rules, on how many cases
+    why : decision to reason
+    candidates : every candidate's figures
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    members: tuple[SelectedMember, ...] = Field(min_length=1)
+    postprocessing: tuple[Rule, ...] = ()
+    scheme: str = ""
+    mean_dice: float | None = None
+    cases: int | None = None
+    why: dict[str, str] = Field(default_factory=dict)
+    candidates: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How good a configuration or an ensemble is.
+
+    Attributes
+    ----------
+    members : names of its configurations
+    cost : arithmetic of a prediction, in any unit that is the same for all candidates
+    mean, low, high : of the Dice, 0..1, with the 95 % interval
+    difference, difference_low, difference_high : to the best mean, of the same cases
+    structures : structure -> mean Dice over its cases
+    """
+
+    members: Members
+    cost: float
+    mean: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    structures: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """For people: `2d + 3d_fullres`."""
+        return " + ".join(self.members)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidates, best mean first, the one that was taken, and why."""
+
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate
+    reason: str
+
+
+def candidates_of(configurations: Sequence[str]) -> tuple[Members, ...]:
+    """Each configuration, each pair, and all together; in the order given."""
+    singles: list[Members] = [(name,) for name in configurations]
+    pairs: list[Members] = list(combinations(configurations, 2))
+    return (*singles, *pairs, *([tuple(configurations)] if len(configurations) > 2 else []))
+
+
+def choose(dice: Mapping[Members, pd.DataFrame], costs: Mapping[str, float], *, margin: float = MARGIN) -> Choice:
+    """Take the best candidate, or a cheaper one that is as good.
+
+    Parameters
+    ----------
+    dice : candidate -> a row a case, a column a structure; not a number where a structure is nowhere; the same cases and structures for all
+    costs : configuration -> arithmetic of its prediction; an ensemble costs the sum
+    margin : difference of the means up to which a cheaper candidate is as good
+
+    Raises
+    ------
+    AutosegError
+        no candidate has a number
+    """
+    resampled = {members: _resampled(table) for members, table in dice.items()}
+    means = {members: float(table.mean().mean()) for members, table in dice.items()}
+    cost = {members: sum(costs[name] for name in members) for members in dice}
+    known = [members for members in dice if np.isfinite(means[members])]
+    if not known:
+        raise AutosegError("No structure is in any prediction or reference: there is nothing to choose by.")
+    order = sorted(known, key=lambda members: (-means[members], cost[members], len(members)))
+    best = order[0]
+    candidates = tuple(
+        Candidate(
+            members, cost[members], means[members], *_interval(resampled[members]),
+            means[members] - means[best], *_interval(resampled[members] - resampled[best]), dict(dice[members].mean()),
+        )
+        for members in order
+    )  # fmt: skip
+    leader = candidates[0]
+    as_good = [one for one in candidates if one.mean >= leader.mean - margin and (one is leader or one.high >= leader.low)]
+    chosen = min(as_good, key=lambda one: (one.cost, -one.mean))
+    return Choice(candidates, chosen, _reason(chosen, leader, len(candidates), margin))
+
+
+def read_selection(path: Path) -> Selection:
+    """Read a selection that `write_selection` wrote, or that a person edited.
+
+    Raises
+    ------
+    AutosegError
+        the file is missing or no JSON, or a key or value in it is impossible; names all of them
+    """
+    try:
+        return as_written(Selection, read_json(path))
+    except ValidationError as error:
+        faults = "\n".join(f"  {fault}" for fault in in_words(error, Selection))
+        raise AutosegError(f"{path} is not a valid selection. Mend it, or select again: autoseg select\n{faults}") from error
+
+
+def write_selection(selection: Selection, path: Path) -> None:
+    """Write a selection, whole or not at all."""
+    write_json(path, selection.model_dump(mode="json", exclude_none=True))
+
+
+def _resampled(table: pd.DataFrame) -> NDArray[np.float64]:
+    """The mean over structures in each bootstrap resample of the cases."""
+    values = table.to_numpy(dtype=float)
+    return bootstrap_means(values, np.ones(values.shape[1], dtype=bool), seed=SEED, draws=DRAWS)[:, 0]
+
+
+def _interval(means_D: NDArray[np.float64]) -> tuple[float, float]:
+    known = means_D[np.isfinite(means_D)]
+    low, high = np.percentile(known, (2.5, 97.5)) if len(known) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+def _reason(chosen: Candidate, best: Candidate, count: int, margin: float) -> str:
+    if count == 1:
+        return f"{chosen.name} is the only one that is trained: mean Dice {chosen.mean:.4f}."
+    if chosen is best:
+        return f"{chosen.name} has the best mean Dice of {count} candidates, {chosen.mean:.4f} (95 % interval {chosen.low:.4f} to {chosen.high:.4f})."
+    return (
+        f"{chosen.name} reaches {chosen.mean:.4f} at {chosen.cost / best.cost:.0%} of the cost of {best.name}, the best of {count} candidates with"
+        f" {best.mean:.4f}: a difference of {best.mean - chosen.mean:.4f}, no more than {margin:g}, and intervals that overlap."
+    )
