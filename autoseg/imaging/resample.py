@@ -4,8 +4,8 @@
   (n_in, n_out, order) and applied as a matrix product, gives what a spline library gives, on any device.
 - Output voxel i reads input coordinate (i + 0.5) * n_in / n_out - 0.5; edges are repeated. Axes that shrink come first.
 - Labels are resampled as one-hot channels and decided by the larger share, so that thin structures survive.
-- Logits become classes slab by slab, so that the logits at the target size never exist: the largest wins, or, where channels are regions
-  that may overlap, each in turn paints its class.
+- Logits are resampled a slab at a time (`Planes`) and become classes at once, so that the logits at the target size never exist: the largest
+  wins, or, where channels are regions that may overlap, each in turn paints its class.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from autoseg.imaging.image import Shape3, Spacing3
 
+Shape4 = tuple[int, int, int, int]
 _SLAB_ELEMENTS = 1 << 24  # 64 MiB of float32
 
 
@@ -37,7 +38,7 @@ def resample(x_CZYX: Tensor, shape: Shape3, *, order: int, nearest_axis: int | N
     -------
     float32 tensor (C, *shape) on the same device, each channel within its own range; the input itself where nothing changes
     """
-    operators = _operators(_shape_of(x_CZYX), shape, order, nearest_axis)
+    operators = _operators(_shape4(x_CZYX)[1:], shape, order, nearest_axis)
     return _resampled(x_CZYX, operators, channel_ranges(x_CZYX)) if operators else x_CZYX
 
 
@@ -76,48 +77,6 @@ def resample_labels(classes_ZYX: Tensor, shape: Shape3, num_classes: int, *, ord
     return result
 
 
-def resampled_argmax(logits_CZYX: Tensor, shape: Shape3, *, order: int, nearest_axis: int | None = None) -> Tensor:
-    """The class of each voxel at `shape`: `resample(...).argmax(0)` in the memory of a few slabs.
-
-    The same operators, in the same order, with the same clipping to the channels' ranges as in `resample`, so that the
-    result is the same also where a cubic spline overshoots.
-
-    Parameters
-    ----------
-    logits_CZYX : float tensor (C, Z, Y, X), finite
-    shape, order, nearest_axis : as for `resample`; order 1 is the usual choice
-
-    Returns
-    -------
-    tensor (*shape) on the same device, uint8 for up to 256 channels, else int16
-    """
-    result = _classes_like(logits_CZYX, shape, logits_CZYX.shape[0])
-    for planes, slab_CZYX in _slabs(logits_CZYX, shape, order, nearest_axis):
-        result[planes] = largest_channel(slab_CZYX)
-    return result
-
-
-def resampled_regions(logits_CZYX: Tensor, shape: Shape3, painted: Sequence[int], *, order: int, nearest_axis: int | None = None) -> Tensor:
-    """The class of each voxel at `shape` where channels are regions that may overlap, in the memory of a few slabs.
-
-    A region is where its logit is above 0 (its sigmoid above one half). Channel after channel paints its class, over those before it.
-
-    Parameters
-    ----------
-    logits_CZYX : float tensor (C, Z, Y, X), finite
-    painted : the class that each channel paints
-    shape, order, nearest_axis : as for `resample`; order 1 is the usual choice
-
-    Returns
-    -------
-    tensor (*shape) on the same device, 0 where no region is; uint8 for classes up to 255, else int16
-    """
-    result = _classes_like(logits_CZYX, shape, max(painted) + 1)
-    for planes, slab_CZYX in _slabs(logits_CZYX, shape, order, nearest_axis):
-        paint(slab_CZYX > 0, painted, result[planes])
-    return result
-
-
 def largest_channel(x_CZYX: Tensor) -> Tensor:
     """The channel of each voxel's largest value, the first of those that tie; int64 (Z, Y, X)."""
     return x_CZYX.max(dim=0).indices  # argmax itself is slow across channels on a CPU
@@ -136,18 +95,23 @@ class Planes:
 
     Attributes
     ----------
-    read : gives the planes of a slice along Z, floating point (C, n, Y, X), on the device where the work is done
+    read : gives the planes of a slice along Z, floating point and finite (C, n, Y, X), on the device where the work is done
     shape_in : (C, Z, Y, X) of what is read
     ranges : smallest and largest value of each channel, as `channel_ranges` gives them, on the same device
     shape, order, nearest_axis : as for `resample`
     """
 
     read: Callable[[slice], Tensor]
-    shape_in: tuple[int, int, int, int]
+    shape_in: Shape4
     ranges: tuple[Tensor, Tensor]
     shape: Shape3
     order: int
     nearest_axis: int | None
+
+    @classmethod
+    def of(cls, x_CZYX: Tensor, shape: Shape3, *, order: int, nearest_axis: int | None = None) -> "Planes":
+        """Of voxels that are in memory."""
+        return cls(lambda band: x_CZYX[:, band], _shape4(x_CZYX), channel_ranges(x_CZYX), shape, order, nearest_axis)
 
     @property
     def thickness(self) -> int:
@@ -156,9 +120,13 @@ class Planes:
         return max(1, _SLAB_ELEMENTS // (self.shape_in[0] * widest))
 
     def at(self, planes: slice) -> Tensor:
-        """The planes of the result from `planes.start` to `planes.stop`: float32 (C, n, *shape[1:])."""
-        _, z, y, x = self.shape_in
-        slab, band = _slab(_operators((z, y, x), self.shape, self.order, self.nearest_axis), planes.start, planes.stop)
+        """The planes of the result from `planes.start` to `planes.stop`, float32 (C, n, *shape[1:]).
+
+        The same operators, in the same order, with the same clipping to the channels' ranges as in `resample`, so that the result is the same
+        also where a cubic spline overshoots.
+        """
+        operators = _operators(self.shape_in[1:], self.shape, self.order, self.nearest_axis)
+        slab, band = _slab(operators, planes.start, planes.stop)
         return _resampled(self.read(band), slab, self.ranges)
 
 
@@ -194,19 +162,6 @@ def coarse_axis(current_spacing: Spacing3, new_spacing: Spacing3, threshold: flo
             coarse = [axis for axis, size in enumerate(spacing) if np.isclose(size, largest, rtol=1e-3)]
             return coarse[0] if len(coarse) == 1 else None
     return None
-
-
-def _classes_like(logits_CZYX: Tensor, shape: Shape3, num_classes: int) -> Tensor:
-    """Room for classes, all 0."""
-    return torch.zeros(shape, dtype=torch.uint8 if num_classes <= 256 else torch.int16, device=logits_CZYX.device)
-
-
-def _slabs(logits_CZYX: Tensor, shape: Shape3, order: int, nearest_axis: int | None) -> Iterator[tuple[slice, Tensor]]:
-    """Planes of the result along Z and what `resample` gives there, a few planes at a time."""
-    channels, z, y, x = logits_CZYX.shape
-    made = Planes(lambda band: logits_CZYX[:, band], (channels, z, y, x), channel_ranges(logits_CZYX), shape, order, nearest_axis)
-    for planes in slabs(shape[0], made.thickness):
-        yield planes, made.at(planes)
 
 
 _Operators = tuple[tuple[int, Tensor], ...]
@@ -265,6 +220,6 @@ def _full_precision(device: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _shape_of(x_CZYX: Tensor) -> Shape3:
-    _, z, y, x = x_CZYX.shape
-    return z, y, x
+def _shape4(x_CZYX: Tensor) -> Shape4:
+    c, z, y, x = x_CZYX.shape
+    return c, z, y, x

@@ -16,9 +16,11 @@ from typing import Any
 from autoseg.errors import AutosegError
 from autoseg.files import read_record
 from autoseg.imaging.image import Image, Shape3
+from autoseg.inference.decide import Prediction
 from autoseg.inference.execution import Execution
+from autoseg.inference.logits import Logits
 from autoseg.inference.model_folder import PREVIOUS, Model, is_trained, load_folds, trained_folds
-from autoseg.inference.predictor import Prediction, Predictor, Segmenter
+from autoseg.inference.predictor import Predictor, Stage
 from autoseg.inference.run import Source
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.case import ReadyCase
@@ -46,7 +48,7 @@ class Ensemble:
     def configuration_name(self) -> str:
         return self.models[0].configuration_name
 
-    def place(self, device: str, *, step: float | None = None, mirror: bool = True) -> tuple[Segmenter[Any], Source]:
+    def place(self, device: str, *, step: float | None = None, mirror: bool = True) -> tuple[Stage[Any], Source]:
         """Place the networks on a device; also what they are, for the record. Parameters and errors as of `Predictor`, for both stages."""
         own = Predictor(self.models, device, step=step, mirror=mirror)
         if not self.previous:
@@ -95,38 +97,65 @@ class Cascade:
         return self._own.configuration
 
     @property
-    def step(self) -> float:
-        return self._own.step
-
-    @property
-    def mirror(self) -> bool:
-        return self._own.mirror
-
-    @property
     def execution(self) -> Execution:
         return self._own.execution
+
+    @property
+    def members(self) -> int:
+        return self._own.members
+
+    @property
+    def made_by(self) -> str:
+        return self._own.made_by
 
     def prepare(self, image: Image) -> ReadyStages:
         """Make a scan ready for both stages; needs no device and may run in another thread."""
         return ReadyStages(self._previous.prepare(image), self._own.prepare(image))
 
     def predict(
-        self, ready: ReadyStages, *, probabilities: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
+        self,
+        ready: ReadyStages,
+        *,
+        probabilities: bool = False,
+        uncertainty: bool = False,
+        folder: Path | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Prediction:
         """Segment a scan with the previous stage, then with the cascade's networks. Parameters and errors as of `Predictor.predict`."""
-        first = self._previous.count_windows(ready.previous)
-        both = first + self._own.count_windows(ready.own)
-        labels = self._previous.predict(ready.previous, progress=lambda done, total: progress(done, both)).labels
-        z, y, x = ready.own.image.shape[1:]
-        classes = bring_to_grid(labels, ready.own.placement, (z, y, x), self.plan, self.configuration)
-        own = replace(ready.own, previous=classes)
-        return self._own.predict(own, probabilities=probabilities, progress=lambda done, total: progress(first + done, both))
+        own, told = self._seen(ready, progress)
+        return self._own.predict(own, probabilities=probabilities, uncertainty=uncertainty, folder=folder, progress=told)
+
+    def logits(
+        self,
+        ready: ReadyStages,
+        *,
+        wait: bool = False,
+        each_fold: bool = False,
+        folder: Path | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Logits:
+        """What the cascade's networks say once the previous stage has segmented the scan. Parameters and errors as of `Predictor.logits`."""
+        own, told = self._seen(ready, progress)
+        return self._own.logits(own, wait=wait, each_fold=each_fold, folder=folder, progress=told)
+
+    def count_windows(self, image: Image) -> int:
+        """How many windows both stages will tell their progress of for this scan."""
+        return self._previous.count_windows(image) + self._own.count_windows(image)
 
     def expected_seconds(self, shapes: Iterable[Shape3]) -> float:
         """How long both stages will take for scans whose ready shapes (Z, Y, X) for the cascade's networks are these."""
         own = list(shapes)
-        before = [_at_spacing(shape, self.configuration, self._previous.configuration) for shape in own]
+        before = [at_spacing(shape, self.configuration, self._previous.configuration) for shape in own]
         return self._previous.expected_seconds(before) + self._own.expected_seconds(own)
+
+    def _seen(self, ready: ReadyStages, progress: Callable[[int, int], None]) -> tuple[ReadyCase, Callable[[int, int], None]]:
+        """The scan with what the previous stage said of it, and whom the cascade's networks tell their own progress."""
+        first = self._previous.count_windows_of(ready.previous)
+        both = first + self._own.count_windows_of(ready.own)
+        labels = self._previous.predict(ready.previous, progress=lambda done, total: progress(done, both)).labels
+        z, y, x = ready.own.image.shape[1:]
+        classes = bring_to_grid(labels, ready.own.placement, (z, y, x), self.plan, self.configuration)
+        return replace(ready.own, previous=classes), lambda done, total: progress(first + done, both)
 
 
 def load_ensemble(folders: Sequence[Path], *, previous_fold: str | None = None) -> Ensemble:
@@ -155,6 +184,15 @@ def load_ensemble(folders: Sequence[Path], *, previous_fold: str | None = None) 
     return Ensemble(models, before)
 
 
+def at_spacing(shape: Shape3, before: Configuration, after: Configuration) -> Shape3:
+    """About the shape (Z, Y, X) that a ready case of one configuration has in another; slices of a 2D one are taken as they are."""
+    if before.dimensions == after.dimensions == 3:
+        z, y, x = (max(1, round(size * old / new)) for size, old, new in zip(shape, before.spacing, after.spacing, strict=True))
+        return z, y, x
+    y, x = (max(1, round(size * old / new)) for size, old, new in zip(shape[1:], before.spacing[-2:], after.spacing[-2:], strict=True))
+    return shape[0], y, x
+
+
 def trained_on_others(folder: Path, source: Source | None) -> list[str]:
     """The folds of the previous stage that a cascade's fold was trained with other weights of.
 
@@ -181,9 +219,3 @@ def _previous_folders(folder: Path, name: str, previous: str, fold: str | None) 
             f" Copy that folder beside the other, or train it: autoseg train {previous} {fold or 'cv'}"
         )
     return found
-
-
-def _at_spacing(shape: Shape3, before: Configuration, after: Configuration) -> Shape3:
-    """About the shape that a ready case of one configuration has in another."""
-    z, y, x = (max(1, round(size * old / new)) for size, old, new in zip(shape, before.spacing, after.spacing, strict=True))
-    return z, y, x

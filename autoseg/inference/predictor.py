@@ -1,75 +1,89 @@
-"""From a scan to its segmentation with one or more trained networks.
+"""From a scan to logits with one or more trained networks, and on to its segmentation.
 
-- The folds of one configuration share preprocessing; their logits are averaged before the classes are decided.
-- Logits travel to the scan's grid slab by slab, where classes are decided at once: the largest logit, or for regions all above 0, painted in the
-  plan's order. At equal grids nothing is resampled.
+- The folds of one configuration share preprocessing; their logits are averaged. What is decided from them says `decide.py`.
 - How the networks run (precision, memory format) is timed once, before the first case.
-- The second stage of a cascade sees the segmentation of the first as further channels; `cascade.py` puts the two together.
+- The second stage of a cascade sees the segmentation of the first as further channels; `cascade.py` puts the two together, `several.py`
+  configurations that share neither grid nor windows.
 """
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from autoseg.errors import AutosegError
-from autoseg.imaging.image import Image, LabelMap, Shape3
-from autoseg.imaging.resample import resample, resampled_argmax, resampled_regions
+from autoseg.imaging.image import Image, Shape3
+from autoseg.imaging.resample import Planes
+from autoseg.inference.decide import Prediction, decide
 from autoseg.inference.execution import Execution, candidates, choose, enough_memory, inference
+from autoseg.inference.logits import Logits, in_memory, on_disk
 from autoseg.inference.model_folder import Model
 from autoseg.inference.sliding_window import predict_logits, windows
 from autoseg.planning.plan import Configuration, Plan
-from autoseg.preprocessing.case import Placement, ReadyCase, logits_to_scan_shape, prepare
+from autoseg.preprocessing.case import ReadyCase, place, prepare
 from autoseg.preprocessing.previous import with_previous
 
 Ready = TypeVar("Ready")
 TOO_LARGE = "Close other programs that use it, or predict with --device cpu."
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A segmentation.
+class Segmenter(Protocol[Ready]):
+    """What segments scans: a `Predictor`, a `Cascade` of two, or `Several` of these. `Ready` is what it makes of a scan on the host.
 
     Attributes
     ----------
-    labels : the user's values on the scan's own grid
-    probabilities : float16 (channels, Z, Y, X) on the scan's own grid, of what `Plan.output_names` says, or None where not asked for
+    plan : says what is segmented, and how it is written
+    execution : how the networks run
+    members : how many networks have a say of their own: folds, over all configurations
     """
-
-    labels: LabelMap
-    probabilities: NDArray[np.float16] | None
-
-
-class Segmenter(Protocol[Ready]):
-    """What segments scans: a `Predictor`, or a `Cascade` of two. `Ready` is what it makes of a scan on the host."""
 
     @property
     def plan(self) -> Plan: ...
 
     @property
-    def configuration(self) -> Configuration: ...
-
-    @property
-    def step(self) -> float: ...
-
-    @property
-    def mirror(self) -> bool: ...
-
-    @property
     def execution(self) -> Execution: ...
+
+    @property
+    def members(self) -> int: ...
 
     def prepare(self, image: Image) -> Ready: ...
 
     def predict(
-        self, ready: Ready, *, probabilities: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
+        self,
+        ready: Ready,
+        *,
+        probabilities: bool = False,
+        uncertainty: bool = False,
+        folder: Path | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Prediction: ...
 
     def expected_seconds(self, shapes: Iterable[Shape3]) -> float: ...
+
+
+class Stage(Segmenter[Ready], Protocol[Ready]):
+    """A segmenter of one configuration, which gives its logits too."""
+
+    @property
+    def configuration(self) -> Configuration: ...
+
+    @property
+    def made_by(self) -> str: ...
+
+    def count_windows(self, image: Image) -> int: ...
+
+    def logits(
+        self,
+        ready: Ready,
+        *,
+        wait: bool = False,
+        each_fold: bool = False,
+        folder: Path | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Logits: ...
 
 
 class Predictor:
@@ -93,6 +107,7 @@ class Predictor:
             raise AutosegError("There is no trained network to predict with.")
         self.plan = models[0].plan
         self._name = models[0].configuration_name
+        self.made_by = f"'{self._name}' in {models[0].folder}"
         self.configuration: Configuration = models[0].configuration
         settings = self.configuration.inference
         self.step = settings.step if step is None else step
@@ -111,12 +126,23 @@ class Predictor:
     def patch(self) -> Shape3:
         return patch_3d(self.configuration)
 
+    @property
+    def members(self) -> int:
+        """How many folds there are."""
+        return len(self._networks)
+
     def prepare(self, image: Image) -> ReadyCase:
         """Make a scan ready; needs no device and may run in another thread."""
         return prepare(image, None, self.plan, self.configuration)
 
     def predict(
-        self, ready: ReadyCase, *, probabilities: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
+        self,
+        ready: ReadyCase,
+        *,
+        probabilities: bool = False,
+        uncertainty: bool = False,
+        folder: Path | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Prediction:
         """Segment a scan that was made ready.
 
@@ -124,26 +150,54 @@ class Predictor:
         ----------
         ready : from `prepare`; for the second stage of a cascade with the first one's segmentation as `previous`
         probabilities : also give the probabilities of every class (softmax) or region (sigmoid)
+        uncertainty : also tell how sure it is
+        folder : where probabilities and the folds' logits wait on disk; None: among the system's temporary files
         progress : told how many of how many windows are done, over all folds
 
         Raises
         ------
         AutosegError
-            the networks' output is not a number, or the device's memory is full
+            the networks' output is not a number, the device's memory is full, or the disk
         """
         with torch.inference_mode(), enough_memory(self.execution.device, TOO_LARGE):
-            logits = self._logits(ready, progress)
-            shape, nearest = logits_to_scan_shape(ready.placement, self.configuration)
-            order = self.configuration.resampling.logits_order
-            if probabilities:  # they need the logits at the scan's size; otherwise those never exist
-                logits = resample(logits, shape, order=order, nearest_axis=nearest)
-            if self.plan.learns_regions:
-                decided = resampled_regions(logits, shape, self.plan.labels.painted_classes, order=order, nearest_axis=nearest)
+            logits = self.logits(ready, each_fold=uncertainty, folder=folder, progress=progress)
+            return decide([logits], self.plan, probabilities=probabilities, uncertainty=uncertainty, folder=folder)
+
+    def logits(
+        self,
+        ready: ReadyCase,
+        *,
+        wait: bool = False,
+        each_fold: bool = False,
+        folder: Path | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Logits:
+        """What the networks say about a scan that was made ready.
+
+        Parameters
+        ----------
+        ready, folder, progress : as for `predict`
+        wait : the logits wait on disk, not in memory
+        each_fold : also keep those of each fold, on disk
+
+        Raises
+        ------
+        AutosegError
+            as for `predict`
+        """
+        with torch.inference_mode(), enough_memory(self.execution.device, TOO_LARGE):
+            folds: list[Planes] = []
+
+            def keep(logits_CZYX: Tensor) -> None:
+                if each_fold and self.members > 1:
+                    folds.append(on_disk(logits_CZYX, ready.placement, self.configuration, folder))
+
+            mean_CZYX = self._mean(ready, keep, progress)
+            if wait:
+                mean = on_disk(mean_CZYX, ready.placement, self.configuration, folder)
             else:
-                decided = resampled_argmax(logits, shape, order=order, nearest_axis=nearest)
-            soft = _probabilities(logits, ready.placement, regions=self.plan.learns_regions) if probabilities else None
-        values = self.plan.labels.to_values(ready.placement.restore(decided.cpu().numpy()))
-        return Prediction(LabelMap(values, ready.placement.geometry), soft)
+                mean = in_memory(mean_CZYX, ready.placement, self.configuration)
+        return Logits(mean, tuple(folds or [mean]) if each_fold else (), ready.placement, self.made_by)
 
     def expected_seconds(self, shapes: Iterable[Shape3]) -> float:
         """How long the networks will take for ready scans of these shapes (Z, Y, X), told from the time of one window."""
@@ -155,12 +209,16 @@ class Predictor:
                 begun = time.monotonic()
                 predict_logits(self._networks[0], image, self.patch, self.plan.output_channels, self.execution).sum().item()
                 seconds = time.monotonic() - begun
-        return seconds * count * len(self._networks) * 2.0 ** len(self._mirror_axes)
+        return seconds * count * self.members * 2.0 ** len(self._mirror_axes)
 
-    def count_windows(self, ready: ReadyCase) -> int:
-        """How many windows `predict` will tell its progress of, over all folds."""
+    def count_windows(self, image: Image) -> int:
+        """How many windows `predict` will tell its progress of for this scan, over all folds; without making it ready."""
+        return self._windows(place(image, self.plan, self.configuration)[1]) * self.members
+
+    def count_windows_of(self, ready: ReadyCase) -> int:
+        """The same for a scan that was made ready."""
         z, y, x = ready.image.shape[1:]
-        return self._windows((z, y, x)) * len(self._networks)
+        return self._windows((z, y, x)) * self.members
 
     def _windows(self, shape: Shape3) -> int:
         z, y, x = (max(length, size) for length, size in zip(shape, self.patch, strict=True))
@@ -176,9 +234,10 @@ class Predictor:
             )
         return with_previous(image, ready.previous, len(self.plan.dataset.labels.values))
 
-    def _logits(self, ready: ReadyCase, progress: Callable[[int, int], None]) -> Tensor:
+    def _mean(self, ready: ReadyCase, keep: Callable[[Tensor], None], progress: Callable[[int, int], None]) -> Tensor:
+        """The mean of the folds' logits on the ready grid; each is handed to `keep` before it is lost in the sum."""
         image = self._input(ready)
-        folds = len(self._networks)
+        folds = self.members
         mean: Tensor | None = None
         for index, network in enumerate(self._networks):
 
@@ -190,6 +249,7 @@ class Predictor:
                     network, image, self.patch, self.plan.output_channels, self.execution,
                     step=self.step, sigma=self._sigma, mirror_axes=self._mirror_axes, on_window=report,
                 )  # fmt: skip
+            keep(logits)
             mean = logits if mean is None else mean.add_(logits)
         if mean is None or not mean.sum().isfinite():
             raise AutosegError(
@@ -216,14 +276,3 @@ def _choose_execution(model: Model, patch: Shape3, device: str) -> Execution:
             network(option.arrange(window))
 
     return choose(candidates(device, configuration.training.precision), run)
-
-
-def _probabilities(logits_CZYX: Tensor, placement: Placement, *, regions: bool) -> NDArray[np.float16]:
-    full = np.zeros((len(logits_CZYX), *placement.geometry.shape), dtype=np.float16)
-    if not regions:
-        full[0] = 1  # background outside the crop
-    inside_CZYX = full[(slice(None), *placement.box)].transpose(0, *(axis + 1 for axis in placement.transpose))  # a view
-    for z in range(logits_CZYX.shape[1]):
-        slab = logits_CZYX[:, z]
-        inside_CZYX[:, z] = (slab.sigmoid() if regions else slab.softmax(0)).to(torch.float16).cpu().numpy()
-    return full

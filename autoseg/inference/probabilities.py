@@ -1,14 +1,16 @@
-"""Probabilities in an `.npz` file, read one channel at a time.
+"""Probabilities in an `.npz` file, read and written one channel at a time.
 
 - Ours and nnU-Net's hold an array "probabilities" (K, Z, Y, X) in the order that SimpleITK gives the scan's axes, ours also "names",
   what each channel stands for. nnU-Net's `.pkl` beside it is never opened: the grid is that of the label map of the same name.
 - A channel is inflated when it is asked for, so that files of any number of classes cost one channel of memory; the file's checksum is
   verified at its end.
+- What is written is deflated by zlib at level 1 in the thread that asks for it, which leaves the other cores to the networks; the same probabilities
+  make the same file. `decide.py` has the figures.
 """
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,6 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from autoseg.errors import AutosegError, UnreadableFile
+from autoseg.files import atomic
 from autoseg.imaging.image import Shape3
 
 KEY, NAMES = "probabilities", "names"
@@ -85,6 +88,35 @@ class ProbabilityFile:
             raise _unreadable(self.path, error) from error
 
 
+def write_probabilities(path: Path, channels: Iterable[NDArray[np.float16]], shape: Shape3, names: Sequence[str]) -> None:
+    """Write a file, whole or not at all.
+
+    Parameters
+    ----------
+    channels : (Z, Y, X) each, as many as `names`; one is held at a time
+    shape : voxels along Z, Y, X of a channel
+    names : what each channel stands for
+
+    Raises
+    ------
+    AutosegError
+        the folder cannot be written, or the disk is full
+    ValueError
+        there are more or fewer channels than names, or one has another shape
+    """
+    header = {"descr": npy.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": (len(names), *shape)}
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        with archive.open(f"{KEY}.npy", "w", force_zip64=True) as stream:
+            npy.write_array_header_1_0(stream, header)
+            for name, channel in zip(names, channels, strict=True):
+                if channel.shape != shape:
+                    raise ValueError(f"{name} has the shape {channel.shape}, not {shape}")
+                stream.write(np.ascontiguousarray(channel, np.float16).data)
+        with archive.open(f"{NAMES}.npy", "w") as stream:
+            npy.write_array(stream, np.array(names), allow_pickle=False)
+
+
+_LEVEL = 1
 _DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 

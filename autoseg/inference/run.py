@@ -11,17 +11,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
-from autoseg.files import atomic, read_json, write_json
+from autoseg.files import read_json, write_json
 from autoseg.imaging.read import stem_of
 from autoseg.imaging.write import write_labels
+from autoseg.inference.decide import Prediction
 from autoseg.inference.model_folder import Model, fold_of, weights_fingerprint
-from autoseg.inference.predictor import Prediction, Ready, Segmenter
+from autoseg.inference.predictor import Predictor, Ready, Segmenter
+from autoseg.inference.probabilities import write_probabilities
 from autoseg.inference.record import RECORD
 from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
@@ -48,7 +47,7 @@ class Source:
     previous: "Source | None" = None
 
     @classmethod
-    def of(cls, models: Sequence[Model], segmenter: Segmenter[Any], previous: "Source | None" = None) -> "Source":
+    def of(cls, models: Sequence[Model], segmenter: Predictor, previous: "Source | None" = None) -> "Source":
         """What a segmenter made of these models is, `previous` what its previous stage is."""
         return cls(
             dataset=segmenter.plan.dataset.name,
@@ -117,10 +116,10 @@ def predict_cases(
                 progress(stage, 1000 * place + 1000 * done // total, 1000 * len(waiting), f"case {place + 1} of {len(waiting)}: {name}")
 
             with naming(case):
-                prediction = segmenter.predict(ready, probabilities=probabilities, progress=report)
+                prediction = segmenter.predict(ready, probabilities=probabilities, folder=output, progress=report)
             if writing is not None:
                 writing.result()
-            writing = writer.submit(_write, prediction, files[case.name], segmenter.plan.output_names)
+            writing = writer.submit(_write, prediction, files[case.name])
         if writing is not None:
             writing.result()
     return Outcome(files, skipped)
@@ -171,10 +170,9 @@ def _read(case: Case, segmenter: Segmenter[Ready]) -> Ready:
         return segmenter.prepare(read_scan(case, segmenter.plan))
 
 
-def _write(prediction: Prediction, target: Path, names: Sequence[str]) -> None:
-    if prediction.probabilities is not None:
-        with atomic(_probability_file(target)) as temporary:
-            np.savez_compressed(temporary, probabilities=prediction.probabilities, names=np.array(names))
+def _write(prediction: Prediction, target: Path) -> None:
+    if soft := prediction.probabilities:
+        write_probabilities(_probability_file(target), soft, soft.shape, soft.names)
     write_labels(prediction.labels, target)
 
 

@@ -7,6 +7,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from autoseg.imaging import crop, normalize
 from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3, Spacing3
 from autoseg.imaging.resample import coarse_axis, resample, resample_labels
 from autoseg.planning.plan import Configuration, Normalization, Plan
+
+Voxel = TypeVar("Voxel", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,10 @@ class Placement:
     cropped_spacing: Spacing3
     ready_spacing: Spacing3
 
-    def restore(self, classes_ZYX: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Put classes at `cropped_shape` back into the scan's grid; background (0) outside the box."""
-        full = np.zeros(self.geometry.shape, dtype=classes_ZYX.dtype)
-        full[self.box] = classes_ZYX.transpose(np.argsort(self.transpose))
+    def restore(self, voxels_ZYX: NDArray[Voxel], outside: float = 0) -> NDArray[Voxel]:
+        """Put classes, or other numbers, at `cropped_shape` back into the scan's grid; the background (0), or `outside`, beyond the box."""
+        full = np.full(self.geometry.shape, outside, dtype=voxels_ZYX.dtype)
+        full[self.box] = voxels_ZYX.transpose(np.argsort(self.transpose))
         return full
 
 

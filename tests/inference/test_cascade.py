@@ -79,7 +79,7 @@ def test_the_second_stage_sees_what_the_first_said(
     result = cascade.predict(cascade.prepare(image), probabilities=True)
     np.testing.assert_array_equal(result.labels.array, reference.array)
     assert result.labels.geometry is image.geometry
-    assert result.probabilities is not None and result.probabilities.shape == (4, 17, 19, 18)
+    assert result.probabilities is not None and np.stack(list(result.probabilities)).shape == (4, 17, 19, 18)
 
 
 def test_the_second_stage_sees_the_image_first_and_may_disagree(small_plan: Plans, telling_scan: Scans) -> None:
@@ -171,7 +171,7 @@ def test_both_stages_are_loaded_and_named(models: Path, telling_scan: Scans, tmp
     ensemble = load_ensemble([models / "second" / "fold_1"])
     assert (ensemble.configuration_name, [model.folder.name for model in ensemble.previous]) == ("second", ["fold_0", "fold_1"])
     cascade, source = ensemble.place("cpu", step=0.9, mirror=False)
-    assert isinstance(cascade, Cascade) and (cascade.step, cascade.mirror) == (0.9, False)
+    assert isinstance(cascade, Cascade) and (source.step, source.mirror) == (0.9, False)
     assert source.previous == Source.of(ensemble.previous, Predictor(ensemble.previous, "cpu", step=0.9, mirror=False))
     image, _ = telling_scan(Geometry.of((18, 18, 18)))
     write_image(image, tmp_path / "a.nii.gz")

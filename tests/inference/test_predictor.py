@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from autoseg.errors import AutosegError, PlanError
 from autoseg.imaging.image import Geometry, Image
+from autoseg.inference.decide import Prediction
 from autoseg.inference.execution import Execution
 from autoseg.inference.model_folder import Model
 from autoseg.inference.predictor import Predictor
@@ -37,6 +38,12 @@ GRIDS = [
 ]
 
 
+def soft_of(result: Prediction) -> np.ndarray:
+    """All channels at once."""
+    assert result.probabilities is not None
+    return np.stack(list(result.probabilities))
+
+
 @pytest.mark.parametrize(("shape", "spacing", "settings"), GRIDS)
 def test_a_network_that_knows_gives_the_reference(
     shape: tuple[int, int, int], spacing: tuple[float, float, float], settings: dict[str, Any], small_plan: Plans, knowing_model: Models,
@@ -47,8 +54,7 @@ def test_a_network_that_knows_gives_the_reference(
     result = predictor.predict(predictor.prepare(image), probabilities=True)
     np.testing.assert_array_equal(result.labels.array, reference.array)
     assert result.labels.array.dtype == np.uint8 and result.labels.geometry is image.geometry
-    assert result.probabilities is not None
-    np.testing.assert_array_equal(np.array([0, 1, 2, 4])[result.probabilities.argmax(0)], reference.array)
+    np.testing.assert_array_equal(np.array([0, 1, 2, 4])[soft_of(result).argmax(0)], reference.array)
 
 
 def test_a_smooth_shape_survives_resampling(small_plan: Plans, knowing_model: Models) -> None:
@@ -83,9 +89,8 @@ def test_folds_are_the_mean_of_their_logits(folds: int, small_plan: Plans, rando
     order = np.argsort((2, 0, 1))
     box = (slice(2, -1), slice(1, -3), slice(3, None))
     np.testing.assert_array_equal(result.labels.array[box], np.array([0, 1, 2, 4])[mean.argmax(0).numpy().transpose(order)])
-    assert result.probabilities is not None
     soft = mean.softmax(0).numpy().transpose(0, *(axis + 1 for axis in order))
-    np.testing.assert_allclose(result.probabilities[(slice(None), *box)], soft, atol=1e-3)
+    np.testing.assert_allclose(soft_of(result)[(slice(None), *box)], soft, atol=1.51 / 256)  # ties are broken by a step
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 1.2, 1.4)])
@@ -94,9 +99,9 @@ def test_probabilities_belong_to_the_labels(spacing: tuple[float, float, float],
     image = noise_scan()
     ready = predictor.prepare(image)
     result = predictor.predict(ready, probabilities=True)
-    soft = result.probabilities
-    assert soft is not None and soft.dtype == np.float16 and soft.shape == (4, *image.geometry.shape)
-    np.testing.assert_allclose(soft.astype(np.float32).sum(0), 1, atol=2e-3)
+    soft = soft_of(result)
+    assert soft.dtype == np.float16 and soft.shape == (4, *image.geometry.shape)
+    np.testing.assert_allclose(soft.astype(np.float32).sum(0), 1, atol=4 / 256)
     largest = soft.max(0)
     of_label = np.take_along_axis(soft, predictor.plan.labels.to_classes(result.labels.array)[None].astype(int), 0)[0]
     np.testing.assert_array_equal(of_label, largest)
@@ -233,8 +238,9 @@ def test_regions_are_painted_with_the_users_values(
     result, plain = predictor.predict(ready, probabilities=True), predictor.predict(ready)
     np.testing.assert_array_equal(result.labels.array, reference.array)
     np.testing.assert_array_equal(plain.labels.array, reference.array)
-    assert result.probabilities is not None and result.probabilities.shape == (3, *shape)
-    for probability, values in zip(result.probabilities, TUMOUR["regions"].values(), strict=True):
+    soft = soft_of(result)
+    assert soft.shape == (3, *shape)
+    for probability, values in zip(soft, TUMOUR["regions"].values(), strict=True):
         np.testing.assert_array_equal(probability > 0.5, np.isin(reference.array, values))
 
 
@@ -244,11 +250,13 @@ def test_regions_are_the_mean_of_the_folds_logits(small_plan: Plans, random_mode
     both = Predictor(models, "cpu")
     ready = both.prepare(noise_scan())
     result = both.predict(ready, probabilities=True)
-    alone = [Predictor([model], "cpu").predict(ready, probabilities=True).probabilities for model in models]
-    inside = np.isfinite(alone[0]) & (alone[0] > 0) & (alone[1] > 0)
+    soft = soft_of(result)
+    alone = [soft_of(Predictor([model], "cpu").predict(ready, probabilities=True)) for model in models]
+    inside = np.logical_and.reduce([(one > 0.1) & (one < 0.9) for one in alone])
     logits = sum(np.log(p[inside].astype(float) / (1 - p[inside].astype(float))) for p in alone) / 2
-    np.testing.assert_allclose(result.probabilities[inside], 1 / (1 + np.exp(-logits)), atol=2e-3)
-    painted, sure = np.zeros(result.labels.array.shape, np.uint8), (result.probabilities != 0.5).all(0)  # float16 rounds to one half
-    for probability, value in zip(result.probabilities, TUMOUR["region_order"], strict=True):
+    assert inside.mean() > 0.2
+    np.testing.assert_allclose(soft[inside], 1 / (1 + np.exp(-logits)), atol=2 / 256)
+    painted = np.zeros(result.labels.array.shape, np.uint8)
+    for probability, value in zip(soft, TUMOUR["region_order"], strict=True):
         painted[probability > 0.5] = value
-    assert sure.mean() > 0.9 and np.array_equal(painted[sure], result.labels.array[sure])
+    np.testing.assert_array_equal(painted, result.labels.array)
