@@ -235,7 +235,7 @@ def _number_parts(pair: Pair, structures: Sequence[Structure]) -> tuple[NDArray[
     around it, 0 if there is none
     """
     innermost_ZYX = np.zeros(pair.prediction.shape, dtype=np.int32)
-    boxes: list[Box | None] = find_objects(pair.prediction, max_label=len(pair.values))
+    boxes = find_objects(pair.prediction, max_label=len(pair.values))
     structure_of, around = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
     numbered = 0
     for place, structure in enumerate(structures):
@@ -268,7 +268,7 @@ def _climb(innermost: NDArray[np.int64], structure_of: NDArray[np.int64], around
     return parts
 
 
-def _hull(boxes: Sequence[Box]) -> Box | None:
+def _hull(boxes: Sequence[tuple[slice, ...]]) -> Box | None:
     if not boxes:
         return None
     z, y, x = (slice(min(edge.start for edge in edges), max(edge.stop for edge in edges)) for edges in zip(*boxes, strict=True))
