@@ -1,20 +1,23 @@
 """Many cases predicted in one go: reading, network and writing overlap, finished cases are passed over.
 
 - One thread reads and prepares the next case while the network works on this one, another writes the last; never more than that in memory.
-- What made a folder's predictions is written beside them (`predictions.json`). A folder that holds predictions of another model, or files of the
-  same names from elsewhere, is refused, so that results never mix and nothing is lost.
-- A case counts as finished when its file is there, newer than its images and newer than `predictions.json`, which --overwrite writes anew: a
-  run that was killed while it replaced predictions leaves none of the old ones among the new.
+- What made a folder's predictions is written beside them (`predictions.json`): one configuration, or several as members, and what was done to their
+  segmentations. A folder that holds predictions of another model, or files of the same names from elsewhere, is refused, so that results never
+  mix and nothing is lost.
+- A case counts as finished when its files are there, newer than its images and newer than `predictions.json`, which --overwrite writes anew: a
+  run that was killed while it replaced predictions leaves none of the old ones among the new. With uncertainty its row must be in the table too.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
-from autoseg.files import read_json, write_json
+from autoseg.files import read_json, sweep, write_json
+from autoseg.imaging.image import LabelMap
 from autoseg.imaging.read import stem_of
 from autoseg.imaging.write import write_labels
 from autoseg.inference.decide import Prediction
@@ -22,13 +25,14 @@ from autoseg.inference.model_folder import Model, fold_of, weights_fingerprint
 from autoseg.inference.predictor import Predictor, Ready, Segmenter
 from autoseg.inference.probabilities import write_probabilities
 from autoseg.inference.record import RECORD
+from autoseg.inference.uncertainty_files import FOLDER, UncertaintyTable, map_files, write_maps
 from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
 
 
 @dataclass(frozen=True)
 class Source:
-    """What makes predictions: written beside them, compared before more are added.
+    """A configuration that makes predictions: written beside them, compared before more are added.
 
     Attributes
     ----------
@@ -72,9 +76,12 @@ def predict_cases(
     segmenter: Segmenter[Ready],
     cases: Sequence[Case],
     output: Path,
-    source: Source,
+    source: Source | Sequence[Source],
     *,
     probabilities: bool = False,
+    uncertainty: bool = False,
+    finish: Callable[[LabelMap], LabelMap] | None = None,
+    rules: Sequence[Mapping[str, object]] = (),
     overwrite: bool = False,
     progress: Progress = silent,
     stage: str = "predict",
@@ -83,11 +90,13 @@ def predict_cases(
 
     Parameters
     ----------
-    segmenter : a predictor or a cascade
+    segmenter : a predictor, a cascade, or several of these
     cases : channels in the plan's order
-    output : gets `<case><file ending>` and, with `probabilities`, `<case>.npz`: "probabilities", float16 (channels, Z, Y, X), and "names", what each
-        channel stands for
-    source : what the segmenter is
+    output : gets `<case><file ending>`; with `probabilities` also `<case>.npz`: "probabilities", float16 (channels, Z, Y, X), and "names", what each
+        channel stands for; with `uncertainty` also `uncertainty/` and `uncertainty.csv`, see `uncertainty_files.py`
+    source : what the segmenter is: one configuration, or each of several
+    finish : post-processing, applied to the segmentation before it is written; probabilities and uncertainty stay as they are
+    rules : the same in plain values, for the record; given exactly where `finish` is
     overwrite : predict finished cases again, and replace another model's predictions
 
     Raises
@@ -95,11 +104,22 @@ def predict_cases(
     AutosegError
         a case cannot be read or predicted (names it; what was finished before stays), the folder holds another model's predictions
         or files of others, or an image would be overwritten
+    ValueError
+        post-processing is not described, or described and not there
     """
+    if (finish is None) != (not rules):
+        raise ValueError("finish and rules belong together")
     files = {case.name: output / f"{case.name}{segmenter.plan.dataset.file_ending}" for case in cases}
+    wanted = {name: _wanted(target, probabilities, segmenter.members if uncertainty else 0) for name, target in files.items()}
     _require_apart(cases, files)
-    _claim(output, source, list(files.values()), overwrite)
-    waiting = [case for case in cases if overwrite or not is_finished(case, files[case.name], probabilities=probabilities)]
+    _claim(output, record_of(source, rules), [path for paths in wanted.values() for path in paths], overwrite)
+    table = UncertaintyTable(output, list(files), segmenter.plan.structure_names) if uncertainty else None
+    sweep(output / FOLDER)
+
+    def finished(case: Case) -> bool:
+        return is_finished(case, *wanted[case.name]) and (table is None or case.name in table)
+
+    waiting = [case for case in cases if overwrite or not finished(case)]
     waiting_names = {case.name for case in waiting}
     skipped = tuple(case.name for case in cases if case.name not in waiting_names)
     progress(stage, 0, 1000 * len(waiting), f"{len(skipped)} of {len(cases)} cases were there already" if skipped else "")
@@ -116,28 +136,46 @@ def predict_cases(
                 progress(stage, 1000 * place + 1000 * done // total, 1000 * len(waiting), f"case {place + 1} of {len(waiting)}: {name}")
 
             with naming(case):
-                prediction = segmenter.predict(ready, probabilities=probabilities, folder=output, progress=report)
+                prediction = segmenter.predict(ready, probabilities=probabilities, uncertainty=uncertainty, folder=output, progress=report)
             if writing is not None:
                 writing.result()
-            writing = writer.submit(_write, prediction, files[case.name])
+            writing = writer.submit(_write, case, prediction, files[case.name], finish, table)
         if writing is not None:
             writing.result()
     return Outcome(files, skipped)
 
 
-def record_of(source: Source) -> dict[str, object]:
-    """What `predictions.json` holds for a source."""
-    record = asdict(source) | {"folds": list(source.folds), "weights": list(source.weights)}
-    del record["previous"]
-    return record if source.previous is None else record | {"previous": record_of(source.previous)}
+def record_of(source: Source | Sequence[Source], rules: Sequence[Mapping[str, object]] = ()) -> dict[str, object]:
+    """What `predictions.json` holds.
+
+    Parameters
+    ----------
+    source : one configuration, or each of several
+    rules : post-processing in plain values; empty where there is none
+
+    Returns
+    -------
+    of one configuration its own facts, of several "dataset" and "members"; and "postprocessing" where there are rules
+    """
+    sources = [source] if isinstance(source, Source) else list(source)
+    records = [_own_record(one) for one in sources]
+    record: dict[str, object] = records[0] if len(records) == 1 else {"dataset": sources[0].dataset, "members": records}
+    if rules:
+        record["postprocessing"] = json.loads(json.dumps(list(rules)))  # as it will be read again
+    return record
 
 
-def is_finished(case: Case, target: Path, *, probabilities: bool = False) -> bool:
-    """Whether a case's prediction is there, newer than its images and than the record of what made it."""
-    wanted = [target, _probability_file(target)] if probabilities else [target]
+def is_finished(case: Case, target: Path, *beside: Path, probabilities: bool = False) -> bool:
+    """Whether a case's prediction, and what else is wanted of it, is there, newer than its images and than the record of what made it."""
+    wanted = [target, *beside, *([_probability_file(target)] if probabilities else [])]
     before = [path for path in (*case.channels, target.with_name(RECORD)) if path.is_file()]  # a missing image is the reader's to name
     newest = max((path.stat().st_mtime_ns for path in before), default=0)
     return all(path.is_file() and path.stat().st_mtime_ns >= newest for path in wanted)
+
+
+def _wanted(target: Path, probabilities: bool, members: int) -> list[Path]:
+    """The files of a case, the segmentation first; `members` is 0 where nobody asks for uncertainty."""
+    return [target, *([_probability_file(target)] if probabilities else []), *(map_files(target, members) if members else [])]
 
 
 def _require_apart(cases: Sequence[Case], files: Mapping[str, Path]) -> None:
@@ -146,9 +184,14 @@ def _require_apart(cases: Sequence[Case], files: Mapping[str, Path]) -> None:
             raise AutosegError(f"Case {case.name}: the segmentation would replace the image {files[case.name]}. Choose another folder with -o.")
 
 
-def _claim(output: Path, source: Source, targets: Sequence[Path], overwrite: bool) -> None:
+def _own_record(source: Source) -> dict[str, object]:
+    record = asdict(source) | {"folds": list(source.folds), "weights": list(source.weights)}
+    del record["previous"]
+    return record if source.previous is None else record | {"previous": _own_record(source.previous)}
+
+
+def _claim(output: Path, mine: Mapping[str, object], targets: Sequence[Path], overwrite: bool) -> None:
     record = output / RECORD
-    mine = record_of(source)
     if not overwrite and record.is_file():
         if read_json(record) != mine:
             raise AutosegError(
@@ -170,10 +213,16 @@ def _read(case: Case, segmenter: Segmenter[Ready]) -> Ready:
         return segmenter.prepare(read_scan(case, segmenter.plan))
 
 
-def _write(prediction: Prediction, target: Path) -> None:
+def _write(case: Case, prediction: Prediction, target: Path, finish: Callable[[LabelMap], LabelMap] | None, table: UncertaintyTable | None) -> None:
+    """Write what was predicted of a case; the segmentation comes last, and says that the rest is there."""
+    with naming(case):
+        labels = finish(prediction.labels) if finish else prediction.labels
     if soft := prediction.probabilities:
         write_probabilities(_probability_file(target), soft, soft.shape, soft.names)
-    write_labels(prediction.labels, target)
+    if table is not None and (doubts := prediction.uncertainty):
+        write_maps(doubts, labels.geometry, map_files(target, 1 if doubts.disagreement is None else 2))
+        table.put(case.name, doubts)
+    write_labels(labels, target)
 
 
 def _probability_file(target: Path) -> Path:
