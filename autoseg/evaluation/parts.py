@@ -174,7 +174,7 @@ class PooledParts:
     def applied(self, codes: NDArray[np.int64], rule: Rule) -> NDArray[np.int64]:
         """The value of each atom after one rule more, which must be `foreseeable` after those before it."""
         parts = self._parts[self._place(rule)]
-        inside = self._member(rule.values)[codes] & (parts > 0)
+        inside = self._member(rule.values)[codes]
         sizes = np.bincount(parts[inside], self._voxels[inside], minlength=len(self._case_of_part)).astype(np.float64)  # exact: whole numbers
         if rule.below_mm3 is None:
             removed = ~self._largest(sizes)[parts]
