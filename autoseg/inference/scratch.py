@@ -42,7 +42,7 @@ class Waiting(Generic[Number]):
         try:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
-            self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as this does
+            self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as this does
         except OSError as error:
             raise self._cannot("write", error) from error
         weakref.finalize(self, self._file.close)
@@ -58,7 +58,9 @@ class Waiting(Generic[Number]):
         try:
             for channel, voxels_ZYX in enumerate(voxels_CZYX):
                 self._file.seek(self._position(channel, planes.start))
-                self._file.write(np.ascontiguousarray(voxels_ZYX, dtype=self.dtype).data)
+                left = np.ascontiguousarray(voxels_ZYX, dtype=self.dtype).reshape(-1).view(np.uint8)
+                while left.size:  # a single call takes 2 GiB at most
+                    left = left[self._file.write(left.data) :]
         except OSError as error:
             raise self._cannot("write", error) from error
 
@@ -80,13 +82,16 @@ class Waiting(Generic[Number]):
         return int((channel * z + plane) * y * x * self.dtype.itemsize)
 
     def _fill(self, voxels: NDArray[Number], position: int) -> None:
+        left = voxels.reshape(-1).view(np.uint8)  # a view: channels of a new array lie together
         try:
             self._file.seek(position)
-            found = self._file.readinto(voxels.data)
+            while left.size:
+                found = self._file.readinto(left.data)
+                if not found:
+                    raise ValueError(f"the last {left.size} of {voxels.nbytes} bytes were never written")
+                left = left[found:]
         except OSError as error:
             raise self._cannot("read", error) from error
-        if found != voxels.nbytes:
-            raise ValueError(f"{found} of {voxels.nbytes} bytes were written")
 
     def _cannot(self, do: str, error: OSError) -> AutosegError:
         where = self._folder or "the system's folder of temporary files"

@@ -37,14 +37,13 @@ def knowing_model() -> Callable[..., Model]:
 
 @pytest.fixture(scope="session")
 def random_model() -> Callable[..., Model]:
-    """A small U-Net with random weights."""
+    """A small U-Net with random weights, of the configuration "small" or another."""
 
-    def make(plan: Plan, seed: int = 0, folder: Path = Path("fold_0")) -> Model:
+    def make(plan: Plan, seed: int = 0, folder: Path = Path("fold_0"), name: str = "small") -> Model:
         torch.manual_seed(seed)
-        channels = len(plan.dataset.channel_names)
-        network = build(plan.configuration("small"), in_channels=channels, num_classes=plan.output_channels)
+        network = build(plan.configuration(name), in_channels=plan.input_channels(name), num_classes=plan.output_channels)
         set_deep_supervision(network, False)
-        return Model(folder, plan, "small", network.eval())
+        return Model(folder, plan, name, network.eval())
 
     return make
 

@@ -14,7 +14,7 @@ import pytest
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, Interrupted
 from autoseg.files import read_json, write_json
-from autoseg.imaging.image import Geometry, Image, require_same_grid
+from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
 from autoseg.imaging.read import read_image, read_labels
 from autoseg.imaging.write import write_image
 from autoseg.inference.model_folder import Model, load_model, save_weights, start_model_folder
@@ -133,6 +133,37 @@ def test_probabilities_are_made_up_for(bench: Bench) -> None:
         assert tuple(archive["names"].tolist()) == bench.plan.output_names == bench.plan.labels.names
         assert archive["probabilities"].shape == (4, *SHAPE) and archive["probabilities"].dtype == np.float16
         np.testing.assert_array_equal(np.array([0, 1, 2, 4])[archive["probabilities"].argmax(0)], bench.labels["a.b"])
+
+
+def test_segmentations_are_finished_before_they_are_written(bench: Bench) -> None:
+    cases, rules = [bench.case("a", seed=1)], [{"rule": "without", "class": 2, "of": (1, 2)}]
+
+    def without_two(labels: LabelMap) -> LabelMap:
+        return LabelMap(np.where(labels.array == 2, 0, labels.array), labels.geometry)
+
+    outcome = bench.predict(cases, finish=without_two, rules=rules, probabilities=True)
+    kept = np.where(bench.labels["a"] == 2, 0, bench.labels["a"])
+    np.testing.assert_array_equal(read_labels(outcome.files["a"]).array, kept)
+    with np.load(bench.output / "a.npz") as archive:
+        np.testing.assert_array_equal(np.array([0, 1, 2, 4])[archive["probabilities"].argmax(0)], bench.labels["a"])
+    record = read_json(bench.output / RECORD)
+    assert record == record_of(bench.source) | {"postprocessing": [{"rule": "without", "class": 2, "of": [1, 2]}]}
+    assert bench.predict(cases, finish=without_two, rules=rules).skipped == ("a",)
+    for other in ({}, {"finish": without_two, "rules": [{"rule": "another"}]}):
+        with pytest.raises(AutosegError, match="another model or with other settings"):
+            bench.predict(cases, **other)
+    for half in ({"finish": without_two}, {"rules": rules}):
+        with pytest.raises(ValueError, match="belong together"):
+            bench.predict(cases, **half)
+
+
+def test_a_fault_in_finishing_names_the_case(bench: Bench) -> None:
+    def fails(labels: LabelMap) -> LabelMap:
+        raise AutosegError("no such structure")
+
+    with pytest.raises(AutosegError, match="Case a: no such structure"):
+        bench.predict([bench.case("a")], finish=fails, rules=[{"rule": "x"}])
+    assert bench.done() == []
 
 
 def test_predictions_of_another_model_are_refused(bench: Bench, random_model: Models) -> None:
