@@ -1,12 +1,33 @@
-"""Which trained models to predict with: those that were named, or the best by validation."""
+"""Which trained models to predict with: those that were named, those that were selected, or the best by validation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, listing
+from autoseg.evaluation.postprocessing import Rule
+from autoseg.evaluation.selection import SELECTION, Selection, read_selection
 from autoseg.files import read_record
 from autoseg.inference.model_folder import fold_of, is_trained, trained_folds
 from autoseg.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What to predict with.
+
+    Attributes
+    ----------
+    members : for each configuration the folders of its folds; several configurations are an ensemble
+    rules : of post-processing
+    reason : where there was a choice, a line that says why these
+    selection : what was followed, or None
+    """
+
+    members: tuple[list[Path], ...]
+    rules: tuple[Rule, ...] = ()
+    reason: str | None = None
+    selection: Selection | None = None
 
 
 def choose_models(
@@ -15,8 +36,8 @@ def choose_models(
     configuration: str | None,
     folds: Sequence[str | int] | None,
     workspace: Path | str | None,
-) -> tuple[list[Path], str | None]:
-    """The folders of the folds to use, and, where there was a choice, a line that says why these.
+) -> Chosen:
+    """The models to use.
 
     Parameters
     ----------
@@ -25,43 +46,75 @@ def choose_models(
     Raises
     ------
     AutosegError
-        there is no trained model, or two ways to name it are mixed
+        there is no trained model, what was selected is not there, or two ways to name a model are mixed
     """
     if model and (dataset or configuration):
         raise AutosegError(f"Give the model folder {model}, or a dataset and a configuration, not both: the folder says what it was trained for.")
-    folders, reason = (_folders(Path(model)), None) if model else _trained_folders(Workspace.find(workspace), dataset, configuration)
-    if folds is not None:
-        folders = _only(folders, list(dict.fromkeys(str(fold) for fold in folds)))
-    return folders, reason
+    chosen = _in_folder(Path(model)) if model else _in_workspace(Workspace.find(workspace), dataset, configuration)
+    if folds is None:
+        return chosen
+    wanted = list(dict.fromkeys(str(fold) for fold in folds))
+    return replace(chosen, members=tuple(_only(folders, wanted) for folders in chosen.members))
 
 
-def _folders(model: Path) -> list[Path]:
+def _in_folder(model: Path) -> Chosen:
     if is_trained(model):
-        return [model]
-    found = trained_folds(model)
-    if not found:
-        raise AutosegError(f"{model} holds no trained model: neither weights nor folders fold_<k> with weights.")
-    return found
+        return Chosen(([model],))
+    if found := trained_folds(model):
+        return Chosen((found,))
+    if (model / SELECTION).is_file():
+        return _selected(model)
+    trained = _configurations(model)
+    if len(trained) == 1:
+        return Chosen((next(iter(trained.values())),))
+    if trained:
+        raise AutosegError(
+            f"{model} holds several configurations: {', '.join(trained)}. Name the folder of one, such as -m {model / next(iter(trained))}."
+        )
+    raise AutosegError(f"{model} holds no trained model: neither weights, nor folders fold_<k> with weights, nor a {SELECTION}.")
 
 
-def _trained_folders(place: Workspace, dataset: str | None, configuration: str | None) -> tuple[list[Path], str | None]:
-    """The folds to use, and, where there was a choice, a line that says why these."""
+def _in_workspace(place: Workspace, dataset: str | None, configuration: str | None) -> Chosen:
     name = place.resolve(dataset) if dataset else place.current()
     root = place.root / "models" / name
-    trained = {folder.name: trained_folds(folder) for folder in sorted(root.iterdir()) if folder.is_dir()} if root.is_dir() else {}
-    trained = {one: folders for one, folders in trained.items() if folders}
+    trained = _configurations(root)
     if not trained:
         raise AutosegError(f"No model of {name} is trained yet in {root}. Train one: autoseg train 3d_fullres 0 -d {name}")
     if configuration is not None:
         if configuration not in trained:
             raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(trained)}.")
-        return trained[configuration], None
+        return Chosen((trained[configuration],))
+    if (root / SELECTION).is_file():
+        return _selected(root)
     if len(trained) == 1:
-        return next(iter(trained.values())), None
+        return Chosen((next(iter(trained.values())),))
     scores = {one: _validation_dice(folders) for one, folders in trained.items()}
     best = max(scores, key=lambda one: (scores[one], one.startswith("3d_fullres")))
     listed = ", ".join(f"{one} {'not validated' if score < 0 else f'{score:.4f}'}" for one, score in scores.items())
-    return trained[best], f"Using {best}, the best by validation Dice ({listed})."
+    return Chosen(
+        (trained[best],),
+        reason=f"Using {best}, the best by validation Dice ({listed}). To compare them fairly, and their ensembles: autoseg select",
+    )
+
+
+def _selected(root: Path) -> Chosen:
+    """What the selection in a folder of configurations says."""
+    selection, trained = read_selection(root / SELECTION), _configurations(root)
+    names = [member.configuration for member in selection.members]
+    if lacking := [name for name in names if name not in trained]:
+        raise AutosegError(
+            f"{root / SELECTION} names {listing(lacking)}, which is not trained in {root}. Copy its folder there, select again (autoseg select), or"
+            " name a configuration with -c."
+        )
+    rules = "; ".join(rule.describe() for rule in selection.postprocessing) or "none"
+    reason = f"Following {root / SELECTION}: {' + '.join(names)}; post-processing: {rules}."
+    return Chosen(tuple(trained[name] for name in dict.fromkeys(names)), selection.postprocessing, reason, selection)
+
+
+def _configurations(root: Path) -> dict[str, list[Path]]:
+    """Configuration -> its trained folds, where there are any."""
+    there = {folder.name: trained_folds(folder) for folder in sorted(root.iterdir()) if folder.is_dir()} if root.is_dir() else {}
+    return {name: folders for name, folders in there.items() if folders}
 
 
 def _only(folders: list[Path], wanted: list[str]) -> list[Path]:

@@ -3,17 +3,22 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoseg.api._models import choose_models
+from autoseg.api._doubt import draw_doubtful
+from autoseg.api._models import Chosen, choose_models
 from autoseg.data.inputs import find_all_cases
 from autoseg.errors import AutosegError
+from autoseg.evaluation.postprocessing import apply_rules
 from autoseg.files import require_writable, sweep
 from autoseg.inference.cascade import Ensemble, load_ensemble, trained_on_others
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import Model, fold_of
 from autoseg.inference.run import Source, predict_cases
+from autoseg.inference.several import place_together
+from autoseg.inference.uncertainty_files import TABLE
 from autoseg.progress import Progress, silent
 
 
@@ -25,7 +30,9 @@ class Predicted:
     ----------
     files : case -> segmentation
     skipped : cases that were finished before
-    dataset, configuration, folds : which models were used
+    dataset, configuration, folds : which models were used; several configurations are joined by " + "
+    postprocessing : rules that were applied, in words
+    uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty.png` beside it; else None
     execution : device, precision and memory format
     seconds : from the first file read to the last one written
     """
@@ -35,6 +42,8 @@ class Predicted:
     dataset: str
     configuration: str
     folds: tuple[str, ...]
+    postprocessing: tuple[str, ...]
+    uncertainty: Path | None
     execution: str
     seconds: float
 
@@ -44,6 +53,8 @@ class Predicted:
             "dataset": self.dataset,
             "configuration": self.configuration,
             "folds": list(self.folds),
+            "postprocessing": list(self.postprocessing),
+            "uncertainty": str(self.uncertainty) if self.uncertainty else None,
             "execution": self.execution,
             "seconds": round(self.seconds, 3),
             "files": {case: str(path) for case, path in self.files.items()},
@@ -62,6 +73,8 @@ def predict(
     step: float | None = None,
     mirror: bool = True,
     probabilities: bool = False,
+    uncertainty: bool = False,
+    postprocessing: bool = True,
     overwrite: bool = False,
     device: str = "auto",
     workspace: Path | str | None = None,
@@ -77,13 +90,16 @@ def predict(
         where they are named
     output : folder for `<case><file ending>`, made if it is missing
     dataset : whose model; by default the one last planned
-    configuration : by default the trained one with the best validation Dice
+    configuration : by default what `select` chose, be it one or several, and its post-processing; where nothing was selected, the trained one with
+        the best validation Dice
     folds : by default all that are trained; their logits are averaged. A cascade's previous stage is always predicted with all its trained folds
-    model : a model folder instead of dataset and configuration: `fold_<k>`, or the folder that holds them; a cascade's previous stage lies beside
-        the latter
+    model : a model folder instead of dataset and configuration: `fold_<k>`, the folder that holds them, or one that holds `selection.json` and what
+        it names; a cascade's previous stage lies beside the folder of its own folds
     step : distance of windows as a part of the patch, 0..1; by default the plan's
     mirror : average over mirrored images
     probabilities : also write `<case>.npz`
+    uncertainty : also write maps into `uncertainty/`, `uncertainty.csv` and `uncertainty.png`
+    postprocessing : apply the rules of what was selected
     overwrite : predict finished cases again
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
     workspace : where models are looked up; by default `AUTOSEG_WORKSPACE`, else the current folder
@@ -96,34 +112,46 @@ def predict(
         mixed, no case was found, a channel is missing or a file is damaged (names case and file)
     """
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(one) for one in inputs]
-    folders, reason = choose_models(model, dataset, configuration, folds, workspace)
+    models = choose_models(model, dataset, configuration, folds, workspace)
     chosen = pick_device(device)
-    ensemble = load_ensemble(folders)
-    announce(_understood(ensemble) | {"device": chosen, "input": ", ".join(map(str, sources))})
-    if reason:
-        notify(reason)
-    if any(one.is_dir() and one.resolve() == Path(output).resolve() for one in sources):
+    ensembles = [load_ensemble(folders) for folders in models.members]
+    announce(_understood(ensembles) | {"device": chosen, "input": ", ".join(map(str, sources))})
+    if models.reason:
+        notify(models.reason)
+    target = Path(output)
+    if any(one.is_dir() and one.resolve() == target.resolve() for one in sources):
         raise AutosegError(
-            f"{output} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
+            f"{target} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
         )
-    cases = find_all_cases(sources, ensemble.plan.dataset.channel_names)
-    require_writable(Path(output))
-    segmenter, source = ensemble.place(chosen, step=step, mirror=mirror)
-    _notice_other_previous(folders, source, notify)
+    cases = find_all_cases(sources, ensembles[0].plan.dataset.channel_names)
+    require_writable(target)
+    segmenter, made_by = place_together(ensembles, chosen, step=step, mirror=mirror)
+    for folders, source in zip(models.members, made_by, strict=True):
+        _notice_other_previous(folders, source, notify)
+    _notice_other_weights(models, made_by, notify)
+    rules = models.rules if postprocessing else ()
     started = time.monotonic()
-    sweep(Path(output))
-    outcome = predict_cases(segmenter, cases, Path(output), source, probabilities=probabilities, overwrite=overwrite, progress=progress)
-    seconds = time.monotonic() - started
-    execution = segmenter.execution.describe()
-    return Predicted(outcome.files, outcome.skipped, source.dataset, source.configuration, source.folds, execution, seconds)
+    sweep(target)
+    outcome = predict_cases(
+        segmenter, cases, target, made_by, probabilities=probabilities, uncertainty=uncertainty, overwrite=overwrite, progress=progress,
+        finish=partial(apply_rules, rules=rules) if rules else None, rules=[rule.model_dump(mode="json", exclude_none=True) for rule in rules],
+    )  # fmt: skip
+    if uncertainty:
+        draw_doubtful(cases, outcome.files, segmenter.plan, target)
+    return Predicted(
+        outcome.files, outcome.skipped, made_by[0].dataset, " + ".join(source.configuration for source in made_by),
+        tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), tuple(rule.describe() for rule in rules),
+        target / TABLE if uncertainty else None, segmenter.execution.describe(), time.monotonic() - started,
+    )  # fmt: skip
 
 
-def _understood(ensemble: Ensemble) -> dict[str, object]:
+def _understood(ensembles: Sequence[Ensemble]) -> dict[str, object]:
     """Which models will be used, for the first line."""
-    used: dict[str, object] = {"dataset": ensemble.plan.dataset.name, "configuration": ensemble.configuration_name, "fold": _folds(ensemble.models)}
-    if not ensemble.previous:
-        return used
-    return used | {"previous stage": f"{ensemble.previous[0].configuration_name} (fold {_folds(ensemble.previous)})"}
+    used: dict[str, object] = {"dataset": ensembles[0].plan.dataset.name, "configuration": " + ".join(one.configuration_name for one in ensembles)}
+    folds = list(dict.fromkeys(_folds(one.models) for one in ensembles))
+    used["fold"] = " and ".join(folds)
+    previous = list(dict.fromkeys(f"{one.previous[0].configuration_name} (fold {_folds(one.previous)})" for one in ensembles if one.previous))
+    return used | ({"previous stage": " and ".join(previous)} if previous else {})
 
 
 def _folds(models: Sequence[Model]) -> str:
@@ -139,3 +167,15 @@ def _notice_other_previous(folders: Sequence[Path], source: Source, notify: Call
                 f"{folder.name} of {source.configuration} was trained on segmentations of an earlier {name} (fold {' + '.join(others)} is another"
                 " now). For the best result train it again with --restart."
             )
+
+
+def _notice_other_weights(models: Chosen, made_by: Sequence[Source], notify: Callable[[str], None]) -> None:
+    """Say when a configuration was trained again, or more of its folds, since it was selected."""
+    if models.selection is None:
+        return
+    known = {member.configuration: member.weights for member in models.selection.members}
+    for source in made_by:
+        weights = known[source.configuration]
+        now = dict(zip(source.folds, source.weights, strict=True))
+        if weights and any(weights.get(fold) != digest for fold, digest in now.items()):
+            notify(f"{source.configuration} was trained again or further since it was selected. To compare anew: autoseg select")

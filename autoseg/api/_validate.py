@@ -13,7 +13,7 @@ from autoseg.imaging.read import read_image, read_labels
 from autoseg.inference.cascade import load_ensemble
 from autoseg.inference.model_folder import fold_of
 from autoseg.inference.record import RECORD
-from autoseg.inference.run import Source, predict_cases, record_of
+from autoseg.inference.run import Source, is_finished, predict_cases, record_of
 from autoseg.progress import Progress, duration, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
@@ -32,7 +32,8 @@ def validate(
 ) -> Evaluation:
     """Predict and judge cases with the model in `folder`.
 
-    Writes `validation/` (predictions), `metrics.csv`, `metrics.json`, `validation.png` (cases) and `scores.png` into it.
+    Writes `validation/` (segmentations, and probabilities for a later selection), `metrics.csv`, `metrics.json`, `validation.png` (cases) and
+    `scores.png` into it.
 
     Parameters
     ----------
@@ -50,11 +51,11 @@ def validate(
     segmenter, source = load_ensemble([folder], previous_fold=fold_of(folder)).place(device)
     labels = segmenter.plan.labels
     output = _validation_folder(folder, source)
-    ahead = [case.name for case in cases if not (output / f"{case.name}{segmenter.plan.dataset.file_ending}").is_file()]
+    ahead = [case.name for case in cases if not is_finished(case, output / f"{case.name}{segmenter.plan.dataset.file_ending}", probabilities=True)]
     seconds = segmenter.expected_seconds(shapes[name] for name in ahead)
     there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
     notify(f"Validation of {len(cases)} cases at full resolution{there} ({segmenter.execution.describe()}): about {duration(max(1.0, seconds))}.")
-    outcome = predict_cases(segmenter, cases, output, source, progress=progress, stage="validate")
+    outcome = predict_cases(segmenter, cases, output, source, probabilities=True, progress=progress, stage="validate")
     references = {case.name: case.label for case in cases if case.label}
     targets = targets_learned(labels, regions=segmenter.plan.learns_regions)
     evaluation = evaluate_folder(outcome.files, references, labels, targets=targets, progress=progress)

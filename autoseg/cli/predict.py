@@ -5,20 +5,28 @@ from typing import Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, showing_progress
+from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, show_table, showing_progress
 from autoseg.progress import duration
+
+SHOWN = 5  # doubtful cases in the table
 
 
 def predict(
     inputs: Annotated[list[Path], typer.Option("--input", "-i", help="A folder in any known layout, a case's folder, or a file; may be repeated.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the segmentations.")],
     dataset: DatasetOption = None,
-    configuration: Annotated[str | None, typer.Option("--configuration", "-c", help="Default: the best one that is trained.")] = None,
+    configuration: Annotated[str | None, typer.Option("--configuration", "-c", help="Default: what autoseg select chose, else the best one.")] = None,
     folds: Annotated[list[str] | None, typer.Option("--fold", "-f", help="A fold to use; may be repeated. Default: all that are trained.")] = None,
-    model: Annotated[Path | None, typer.Option("--model", "-m", help="A model folder (a fold's, or one with fold_<k> in it).")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="A model folder (a fold's, one with fold_<k> in it, or with selection.json).")
+    ] = None,
     step: Annotated[float | None, typer.Option(help="Distance of windows as a part of the patch. Default: the plan's (0.5).")] = None,
     mirror: Annotated[bool, typer.Option("--mirror/--no-mirror", help="Average over mirrored images: better, slower.")] = True,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write <case>.npz with the probability of every class.")] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write maps of entropy and disagreement, and which cases to look at first.")
+    ] = False,
+    postprocessing: Annotated[bool, typer.Option("--postprocessing/--no-postprocessing", help="Apply the rules that autoseg select found.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
@@ -31,13 +39,26 @@ def predict(
     with showing_progress() as progress:
         predicted = api.predict(
             [*inputs, *(more or [])], output, dataset=dataset, configuration=configuration, folds=folds, model=model, step=step, mirror=mirror,
-            probabilities=probabilities, overwrite=overwrite, device=device, workspace=workspace, progress=progress,
-            notify=note, announce=lambda understood: headline("predict", **understood),
+            probabilities=probabilities, uncertainty=uncertainty, postprocessing=postprocessing, overwrite=overwrite, device=device,
+            workspace=workspace, progress=progress, notify=note, announce=lambda understood: headline("predict", **understood),
         )  # fmt: skip
     if as_json:
         import json
 
         typer.echo(json.dumps(predicted.to_json(), indent=2))
         return
+    if predicted.uncertainty:
+        show_doubtful(predicted.uncertainty)
     done = len(predicted.files) - len(predicted.skipped)
     typer.echo(f"{done} cases segmented in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")
+
+
+def show_doubtful(table: Path) -> None:
+    """The cases that a person should look at first."""
+    import pandas as pd
+
+    cases = pd.read_csv(table, dtype={"case": str}, keep_default_na=False, na_values=[""]).sort_values("doubt", ascending=False)
+    expected = [name for name in cases.columns if name.startswith("expected_dice_")]
+    heads = ["case", "doubt", *(f"expected Dice {name.removeprefix('expected_dice_')}" for name in expected)]
+    rows = [[str(row["case"]), *(f"{row[name]:.3f}" for name in ("doubt", *expected))] for row in cases[:SHOWN].to_dict("records")]
+    show_table(f"Most doubtful of {len(cases)} cases (all in {table})", heads, rows, right=range(1, len(heads)))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from autoseg.errors import AutosegError
 from autoseg.evaluation.crossval import DRAWS, SEED, bootstrap_means
@@ -68,6 +68,13 @@ class Selection(BaseModel):
     cases: int | None = None
     why: dict[str, str] = Field(default_factory=dict)
     candidates: tuple[dict[str, Any], ...] = ()
+
+    @field_validator("members")
+    @classmethod
+    def _each_once(cls, members: tuple[SelectedMember, ...]) -> tuple[SelectedMember, ...]:
+        if len({member.configuration for member in members}) < len(members):
+            raise ValueError("must name each configuration once")
+        return members
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class Comparison:
     note : a few words for the caption ("Dice 0.91")
     affine : voxel index (x, y, z, 1) -> RAS mm, as in `Geometry`; None shows slices as they are stored, which suits flat pictures
     window : intensities shown as black and as white; None: percentiles 0.5 and 99.5 of the slice
+    uncertainty : (Z, Y, X), 0 certain .. 1 nothing known, or None
     """
 
     name: str
@@ -59,12 +60,14 @@ class Comparison:
     note: str = ""
     affine: Affine | None = None
     window: tuple[float, float] | None = None
+    uncertainty: NDArray[Any] | None = None
 
 
 def draw_comparison(rows: Sequence[Comparison], target: Path, *, labels: Labels | None = None, title: str = "") -> None:
-    """Draw a row for each case: scan, reference, prediction, and where the two differ, in the slice along Z with most foreground.
+    """Draw a row for each case: scan, reference, prediction, where the two differ, and how uncertain it is, in one slice along Z.
 
-    The slice is chosen by the reference; by the prediction where there is no reference or it is empty; else it is the middle one.
+    It is the slice with most foreground, by the reference, or by the prediction where there is no reference or it is empty; the middle one where
+    there is none. Where uncertainty and no reference is given, it is the slice with most of that.
 
     Parameters
     ----------
@@ -80,13 +83,15 @@ def draw_comparison(rows: Sequence[Comparison], target: Path, *, labels: Labels 
     """
     if not 1 <= len(rows) <= MOST_ROWS:
         raise AutosegError(f"{target} would show {len(rows)} cases. Choose 1 to {MOST_ROWS}.")
-    panels = [_most_foreground(row, labels) for row in rows]
+    panels = [_chosen_slice(row, labels) for row in rows]
     classes = classes_of(panels, labels)
     legend = legend_of(panels, classes)
     contents = ["scan", "prediction"]
     if any(row.reference is not None for row in rows):
         contents = ["scan", "reference", "prediction", "difference"]
         legend |= DIFFERENCES
+    if any(row.uncertainty is not None for row in rows):
+        contents.append("uncertainty")
 
     heights = [_PANEL * float(np.clip(panel.size[0] / panel.size[1], 0.4, 1.3)) for panel in panels]
     width = len(contents) * (_PANEL + _GAP) - _GAP
@@ -191,13 +196,16 @@ def _position(panel: Panel, image: NDArray[Any]) -> str:
     return f"slice {panel.index + 1} of {count}" if count > 1 else ""
 
 
-def _most_foreground(row: Comparison, labels: Labels | None) -> Panel:
+def _chosen_slice(row: Comparison, labels: Labels | None) -> Panel:
     _require_one_shape(row)
     foreground = _foreground(row.prediction if row.reference is None else row.reference, labels)
     if not foreground.any():
         foreground = _foreground(row.prediction, labels)
-    index = largest_slice(foreground)
-    return take_panel(row.image, row.prediction, row.reference, view(0, row.affine), index, spacing=row.spacing, window=row.window)
+    by_doubt = row.uncertainty if row.reference is None else None
+    index = largest_slice(foreground) if by_doubt is None else int(by_doubt.sum(axis=(1, 2), dtype=np.float64).argmax())
+    return take_panel(
+        row.image, row.prediction, row.reference, view(0, row.affine), index, spacing=row.spacing, window=row.window, uncertainty_ZYX=row.uncertainty
+    )  # fmt: skip
 
 
 def _foreground(values_ZYX: NDArray[Any], labels: Labels | None) -> NDArray[np.bool_]:
@@ -206,6 +214,6 @@ def _foreground(values_ZYX: NDArray[Any], labels: Labels | None) -> NDArray[np.b
 
 
 def _require_one_shape(row: Comparison) -> None:
-    for what, array in (("prediction", row.prediction), ("reference", row.reference)):
+    for what, array in (("prediction", row.prediction), ("reference", row.reference), ("uncertainty", row.uncertainty)):
         if array is not None and array.shape != row.image.shape:
             raise AutosegError(f"{row.name}: the {what} has shape {array.shape}, the image {row.image.shape}. Both must lie on one grid (Z, Y, X).")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -36,6 +37,7 @@ class Panel:
     ----------
     grey : 0 black .. 1 white
     prediction, reference : label values; no reference where nobody knows the truth
+    uncertainty : 0..1, or None where it is not known
     pixel : height and width of a pixel in mm
     view : how the slice was taken
     index : which slice along `view.axis`
@@ -47,6 +49,7 @@ class Panel:
     pixel: tuple[float, float]
     view: View
     index: int
+    uncertainty: NDArray[np.float64] | None = None
 
     @property
     def size(self) -> tuple[float, float]:
@@ -64,6 +67,7 @@ def take_panel(
     *,
     spacing: Spacing3,
     window: tuple[float, float] | None = None,
+    uncertainty_ZYX: NDArray[Any] | None = None,
 ) -> Panel:
     """Take slice `index` of a case.
 
@@ -74,6 +78,7 @@ def take_panel(
     index : slice along the view's axis
     spacing : mm along Z, Y, X
     window : intensities shown as black and as white; None: percentiles 0.5 and 99.5 of the slice
+    uncertainty_ZYX : 0..1, of the same shape, or None
 
     Returns
     -------
@@ -87,7 +92,8 @@ def take_panel(
         content |= reference != 0
     pixel = pixel_size(spacing, how)
     cut = _bounding_box(content, pixel)
-    return Panel(grey[cut], prediction[cut], None if reference is None else reference[cut], pixel, how, index)
+    doubt = None if uncertainty_ZYX is None else upright(uncertainty_ZYX, index, how)[cut].astype(np.float64)
+    return Panel(grey[cut], prediction[cut], None if reference is None else reference[cut], pixel, how, index, doubt)
 
 
 def classes_of(panels: Iterable[Panel], labels: Labels | None) -> Labels:
@@ -122,7 +128,7 @@ def add_panel(figure: Figure, box: tuple[float, float, float, float], panel: Pan
     figure : what to draw on
     box : left, bottom, width, height in inches; the slice is fitted in, the rest is black
     panel : the slice
-    content : "scan", "reference", "prediction" or "difference"
+    content : "scan", "reference", "prediction", "difference" or "uncertainty"
     classes : what the label values mean
     sides : mark the left and right edge with the letters of the patient's sides, where they are known
     """
@@ -134,6 +140,10 @@ def add_panel(figure: Figure, box: tuple[float, float, float, float], panel: Pan
         _letter(axes, 0.5, "no reference", "center")
     elif content == "scan":
         _show(axes, panel.grey, panel)
+    elif content == "uncertainty" and panel.uncertainty is not None:
+        _show(axes, _DIMMED * panel.grey, panel)
+        _heat(axes, panel, panel.uncertainty)
+        _outline(axes, panel, prediction > 0, (1.0, 1.0, 1.0), 0.7)
     elif content == "difference" and reference is not None:
         _show(axes, _DIMMED * panel.grey, panel)
         _paint(axes, panel, difference(prediction, reference), (*DIFFERENCES.values(),), _DIFFERENCE_OPACITY)
@@ -191,6 +201,13 @@ def _paint(axes: Axes, panel: Panel, index: NDArray[np.integer], colours: tuple[
     paint = np.zeros((*index.shape, 4))
     for k in np.unique(index[index > 0]):
         paint[index == k] = (*colours[k - 1], opacity)
+    axes.imshow(paint, **_placed(axes, panel), interpolation="nearest")
+
+
+def _heat(axes: Axes, panel: Panel, share: NDArray[np.float64]) -> None:
+    """Colours from clear at 0 over red to pale yellow at 1."""
+    paint = colormaps["inferno"](share)
+    paint[..., 3] = np.sqrt(share.clip(0, 1))  # what is slightly uncertain can be seen too
     axes.imshow(paint, **_placed(axes, panel), interpolation="nearest")
 
 

@@ -38,7 +38,7 @@ def test_the_whole_way_prints_nothing_and_tells_its_progress(
     (trained,) = autoseg.train("3d_fullres", 0, workspace=workspace, epochs=1, device="cpu", progress=heard, notify=heard.notes.append)
     assert (trained.fold, trained.steps, trained.recipe) == ("0", 1, "fast")
     assert trained.folder == workspace / "models" / NAME / "3d_fullres" / "fold_0"
-    assert trained.evaluation is not None and len(trained.evaluation.table) == 6  # one case; three classes and three regions
+    assert trained.evaluation is not None and len(trained.evaluation.table) == 3  # one case, three regions
     understood: list[dict[str, object]] = []
     predicted = autoseg.predict(
         workspace / "raw_data" / NAME, tmp_path / "out", workspace=workspace, folds=[0], device="cpu", progress=heard, announce=understood.append

@@ -85,6 +85,7 @@ def test_a_selection_outlives_its_file(tmp_path: Path) -> None:
     [
         ({"members": []}, "members: must have at least 1"),
         ({"members": [{"configuration": "../elsewhere"}]}, "members.0.configuration: must be made of letters"),
+        ({"members": [{"configuration": "2d"}] * 2}, "members: must name each configuration once"),
         ({"member": []}, "member: unknown key; did you mean members"),
         ({"postprocessing": [{"kind": "keep_biggest"}]}, "postprocessing.0.kind"),
         ({"cases": "7"}, "cases: must be a whole number"),

@@ -173,3 +173,21 @@ def test_takes_a_moment(tmp_path: Path) -> None:
     start = time.process_time()
     draw_comparison(rows, tmp_path / "picture.png")
     assert time.process_time() - start < 8
+
+
+def test_uncertainty_glows_where_it_is_and_chooses_the_slice(tmp_path: Path) -> None:
+    heat = np.zeros((8, 32, 32))
+    heat[6, 20:26, 4:12] = 1.0
+    heat[6, 4:10, 20:28] = 0.1
+    row = case(box(slice(4, 10), slice(20, 28)), uncertainty=heat)
+    draw_comparison([row], tmp_path / "a.png")
+    glow = column(picture(tmp_path / "a.png"), 2, of=3)
+    bright = where(glow, np.array([0.988, 1.0, 0.645]))  # the upper end of matplotlib's inferno
+    assert bright is not None and bright[0] > 0.65 and bright[1] == pytest.approx(0.25, abs=0.06)
+    low = glow[int(0.2 * len(glow)), int(0.75 * glow.shape[1])]
+    assert not np.allclose(low, 0.3, atol=0.02)  # a tenth is seen too
+    drawn_without = replace(row, uncertainty=None)
+    draw_comparison([drawn_without], tmp_path / "b.png")
+    assert picture(tmp_path / "b.png").shape[1] < picture(tmp_path / "a.png").shape[1]
+    with pytest.raises(AutosegError, match="the uncertainty has shape"):
+        draw_comparison([replace(row, uncertainty=heat[:4])], tmp_path / "c.png")

@@ -1,0 +1,239 @@
+"""`select`: which configuration or ensemble to predict with, and with which post-processing, found on out-of-fold predictions."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+from autoseg.api._out_of_fold import OutOfFold, find_out_of_fold, make_out_of_fold
+from autoseg.data.dataset import Case
+from autoseg.data.layouts import open_dataset
+from autoseg.errors import AutosegError, listing
+from autoseg.evaluation.evaluate import evaluate_case
+from autoseg.evaluation.parts import CaseParts, parts_of
+from autoseg.evaluation.postprocessing import structures_of
+from autoseg.evaluation.result import Target
+from autoseg.evaluation.rule_choice import RuleChoice, choose_rules
+from autoseg.evaluation.schemes import scheme_named
+from autoseg.evaluation.selection import (
+    MARGIN,
+    SELECTION,
+    Choice,
+    Members,
+    SelectedMember,
+    Selection,
+    candidates_of,
+    choose,
+    write_selection,
+)
+from autoseg.evaluation.targets import targets_learned
+from autoseg.files import require_writable, sweep, write_text
+from autoseg.imaging.image import LabelMap, require_same_grid
+from autoseg.imaging.read import read_labels
+from autoseg.inference.ensembling import mean_argmax, mean_regions
+from autoseg.inference.execution import pick_device
+from autoseg.inference.probabilities import ProbabilityFile
+from autoseg.planning.hardware.compute import prediction_flops
+from autoseg.progress import Progress, silent
+from autoseg.reporting.candidates import draw_candidates
+from autoseg.workspace import Workspace
+
+_Answer = TypeVar("_Answer")
+_COUNTED = ("nnunet", "brats20")  # schemes whose Dice is one of voxels
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What was selected.
+
+    Attributes
+    ----------
+    dataset : its name
+    choice : the candidates, and the one that was taken
+    rules : what became of post-processing
+    selection : what prediction follows from now on
+    path, csv, picture : the files that were written
+    """
+
+    dataset: str
+    choice: Choice
+    rules: RuleChoice
+    selection: Selection
+    path: Path
+    csv: Path
+    picture: Path
+
+
+def select(
+    configurations: Sequence[str] = (),
+    *,
+    dataset: str | None = None,
+    scheme: str = "nnunet",
+    device: str = "auto",
+    workspace: Path | str | None = None,
+    progress: Progress = silent,
+    notify: Callable[[str], None] = lambda text: None,
+) -> Selected:
+    """Compare the trained configurations and their ensembles, and choose what to predict with.
+
+    Writes `selection.json`, which `predict` follows from then on, `selection.csv` and `selection.png` into `models/<dataset>/`.
+
+    Parameters
+    ----------
+    configurations : those to compare, in any order; by default all of which as many folds are trained as of the most complete one
+    dataset : by default the one last planned
+    scheme : rules for empty structures, "nnunet" or "brats20"; what counts is the mean Dice
+    device : for predictions that are missing
+    workspace : by default `AUTOSEG_WORKSPACE`, else the current folder
+    progress, notify : told how far it is, and what is compared or left out
+
+    Raises
+    ------
+    AutosegError
+        nothing is trained, configurations do not belong together or share no case, a case cannot be read or predicted, or the scheme judges
+        lesions
+    """
+    if scheme_named(scheme).name not in _COUNTED:
+        raise AutosegError(
+            f"Candidates are compared by the Dice of whole structures, and {scheme} judges lesions. Choose --scheme nnunet or brats20."
+        )
+    place = Workspace.find(workspace)
+    name = place.resolve(dataset) if dataset else place.current()
+    compared, shared = find_out_of_fold(place, name, tuple(dict.fromkeys(configurations)), notify)
+    root = place.root / "models" / name
+    require_writable(root)
+    sweep(root)
+    cases = _labelled(place, name, shared)
+    chosen_device = pick_device(device)
+    for one in compared:
+        make_out_of_fold(one, cases, chosen_device, probabilities=len(compared) > 1, progress=progress, notify=notify)
+    bench = _Bench({one.name: one for one in compared}, {case.name: case for case in cases}, scheme)
+    choice = choose(bench.judge(progress), {one.name: prediction_flops(one.plan, one.name) for one in compared})
+    rules = bench.rules(choice.chosen.members, progress)
+    return _write(root, name, choice, rules, bench)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What candidates are judged on."""
+
+    compared: Mapping[str, OutOfFold]
+    cases: Mapping[str, Case]
+    scheme: str
+
+    @property
+    def first(self) -> OutOfFold:
+        return next(iter(self.compared.values()))
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What the mean is over: the classes, or the regions where networks learn regions."""
+        plan = self.first.plan
+        targets = targets_learned(plan.labels, regions=plan.learns_regions)
+        return targets if plan.learns_regions else tuple(target for target in targets if not target.region)
+
+    def judge(self, progress: Progress) -> dict[Members, pd.DataFrame]:
+        """Dice of every candidate: a row a case, a column a structure."""
+        candidates = candidates_of(list(self.compared))
+
+        def work(case: str) -> list[list[float]]:
+            reference = self._reference(case)
+            return [self._dice(self.segmentation(case, members), reference) for members in candidates]
+
+        found = _for_each(list(self.cases), work, progress, f"judge {len(candidates)} candidates")
+        columns = [target.name for target in self.targets]
+        return {
+            members: pd.DataFrame([found[case][place] for case in self.cases], index=list(self.cases), columns=columns)
+            for place, members in enumerate(candidates)
+        }
+
+    def rules(self, members: Members, progress: Progress) -> RuleChoice:
+        """The post-processing of a candidate."""
+        plan = self.first.plan
+        structures = structures_of(plan.labels, plan.learns_regions)
+
+        def work(case: str) -> CaseParts:
+            return parts_of(self.segmentation(case, members), self._reference(case), structures, plan.labels)
+
+        parts = _for_each(list(self.cases), work, progress, "try post-processing")
+        folds = {case: self.compared[members[0]].fold(case) for case in self.cases}
+        return choose_rules({case: parts[case] for case in self.cases}, folds, structures, self.targets, self.scheme)
+
+    def segmentation(self, case: str, members: Members) -> LabelMap:
+        """The out-of-fold segmentation of a case by one configuration or by the mean of several."""
+        own = read_labels(self.compared[members[0]].labels(case))
+        if len(members) == 1:
+            return own
+        labels = self.first.plan.labels
+        files = [ProbabilityFile.open(self.compared[name].probabilities(case)) for name in members]
+        for file in files:
+            if file.shape != own.array.shape or file.channels != self.first.plan.output_channels:
+                raise AutosegError(
+                    f"{file.path} holds {file.channels} channels of {file.shape} voxels; {self.first.plan.output_channels} of {own.array.shape} are"
+                    " expected. Remove it: autoseg select makes it anew."
+                )
+        classes = mean_regions(files, labels.painted_classes) if self.first.plan.learns_regions else mean_argmax(files)
+        return LabelMap(labels.to_values(classes), own.geometry)
+
+    def _reference(self, case: str) -> LabelMap:
+        label = self.cases[case].label
+        if label is None:
+            raise AutosegError(f"Case {case} has no segmentation any more. Put its label file back.")
+        return read_labels(label)
+
+    def _dice(self, prediction: LabelMap, reference: LabelMap) -> list[float]:
+        require_same_grid(reference.geometry, prediction.geometry)
+        labels = self.first.plan.labels
+        rows = evaluate_case(prediction, reference, self.targets, scheme=self.scheme, ignore=labels.ignore, surface=False)
+        return [float(row.metrics["dice"]) for row in rows]
+
+
+def _labelled(place: Workspace, dataset: str, names: Sequence[str]) -> list[Case]:
+    known = {case.name: case for case in open_dataset(place.raw(dataset)).cases}
+    if gone := [name for name in names if name not in known or known[name].label is None]:
+        raise AutosegError(f"{place.raw(dataset)} has no segmentation of {listing(gone)} any more, which were trained on. Put the files back.")
+    return [known[name] for name in names]
+
+
+def _for_each(cases: Sequence[str], work: Callable[[str], _Answer], progress: Progress, stage: str) -> dict[str, _Answer]:
+    """The answers of all cases, a few at a time in threads: reading and inflating release the interpreter."""
+    found: dict[str, _Answer] = {}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as executor:
+        for case, answer in zip(cases, executor.map(work, cases), strict=True):
+            found[case] = answer
+            progress(stage, len(found), len(cases), case)
+    return found
+
+
+def _write(root: Path, dataset: str, choice: Choice, rules: RuleChoice, bench: _Bench) -> Selected:
+    path, csv, picture = root / SELECTION, root / "selection.csv", root / "selection.png"
+    cheapest = min(one.cost for one in choice.candidates)
+    table = pd.DataFrame(
+        [
+            {
+                "candidate": one.name, "scheme": bench.scheme, "cost": one.cost / cheapest, "dice": one.mean, "low": one.low, "high": one.high,
+                "difference": one.difference, "difference_low": one.difference_low, "difference_high": one.difference_high,
+                **{f"dice_{name}": value for name, value in one.structures.items()},
+            }
+            for one in choice.candidates
+        ]
+    )  # fmt: skip
+    write_text(csv, table.to_csv(index=False))
+    title = f"{dataset}: mean Dice of {len(bench.cases)} cases, 95 % intervals (scheme {bench.scheme})"
+    draw_candidates(table, choice.chosen.name, picture, margin=MARGIN, title=title)
+    selection = Selection(
+        dataset=dataset,
+        members=tuple(SelectedMember(configuration=name, weights=dict(bench.compared[name].weights)) for name in choice.chosen.members),
+        postprocessing=rules.rules,
+        scheme=bench.scheme,
+        mean_dice=choice.chosen.mean + (rules.gain if rules.rules else 0.0),
+        cases=len(bench.cases),
+        why={"members": choice.reason, "postprocessing": rules.reason},
+        candidates=tuple(table.to_dict("records")),
+    )
+    write_selection(selection, path)
+    return Selected(dataset, choice, rules, selection, path, csv, picture)

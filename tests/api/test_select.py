@@ -1,0 +1,132 @@
+"""A selection among trained configurations, and what prediction makes of it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+import autoseg
+from autoseg.errors import AutosegError
+from autoseg.evaluation.postprocessing import Rule, apply_rules
+from autoseg.evaluation.selection import read_selection, write_selection
+from autoseg.imaging.read import read_labels
+
+NAME = "DatasetPhantom20"
+
+
+@pytest.fixture(scope="module")
+def both(workspace: Path, shrink: Callable[[Path], None]) -> Path:
+    """A workspace with all three folds of two configurations."""
+    shrink(autoseg.plan(NAME, workspace=workspace, preset="cpu").path)
+    for configuration in ("2d", "3d_fullres"):
+        autoseg.train(configuration, "cv", workspace=workspace, epochs=3, device="cpu")
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def selected(both: Path) -> autoseg.Selected:
+    return autoseg.select(workspace=both, device="cpu", scheme="brats20")
+
+
+def test_candidates_are_judged_on_cases_that_no_network_saw(both: Path, selected: autoseg.Selected) -> None:
+    names = [one.name for one in selected.choice.candidates]
+    assert sorted(names) == ["2d", "2d + 3d_fullres", "3d_fullres"]
+    for configuration in ("2d", "3d_fullres"):
+        tables = [pd.read_csv(path) for path in sorted((both / "models" / NAME / configuration).glob("fold_*/metrics.csv"))]
+        table = pd.concat(tables)
+        assert len(table) == 9  # three regions of three cases
+        (found,) = [one for one in selected.choice.candidates if one.name == configuration]
+        empty = (table["tp"] + table["fp"] == 0) & (table["tp"] + table["fn"] == 0)
+        dice = table["dice"].where(~empty, 1.0)  # brats20: right to find nothing
+        assert found.mean == pytest.approx(dice.groupby(table["target"]).mean().mean())
+
+
+def test_what_was_selected_is_written_down(both: Path, selected: autoseg.Selected) -> None:
+    selection = read_selection(both / "models" / NAME / "selection.json")
+    assert selection == selected.selection and (selection.dataset, selection.cases, selection.scheme) == (NAME, 3, "brats20")
+    assert [member.configuration for member in selection.members] == list(selected.choice.chosen.members)
+    assert all(set(member.weights) == {"0", "1", "2"} for member in selection.members)
+    table = pd.read_csv(selected.csv)
+    assert table["candidate"].tolist() == [one.name for one in selected.choice.candidates] and set(table["scheme"]) == {"brats20"}
+    assert imread(selected.picture).shape[0] > 150
+
+
+def test_selecting_again_predicts_nothing_and_finds_the_same(both: Path, selected: autoseg.Selected) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (both / "models" / NAME).glob("*/fold_*/validation/*")}
+    assert any(path.suffix == ".npz" for path in before)
+    again = autoseg.select(workspace=both, device="cpu", scheme="brats20")
+    assert again.choice == selected.choice
+    assert before == {path: path.stat().st_mtime_ns for path in (both / "models" / NAME).glob("*/fold_*/validation/*")}
+
+
+def test_prediction_follows_the_selection(both: Path, selected: autoseg.Selected, tmp_path: Path) -> None:
+    case = next((both / "raw_data" / NAME).iterdir())
+    rule = Rule(kind="keep_largest", structure="foreground", values=(1, 2, 4), becomes=0)
+    path = both / "models" / NAME / "selection.json"
+    members = tuple(selected.selection.members[0].model_copy(update={"configuration": name}) for name in ("2d", "3d_fullres"))
+    write_selection(selected.selection.model_copy(update={"members": members, "postprocessing": (rule,)}), path)
+    said: list[str] = []
+    plain = autoseg.predict(case, tmp_path / "plain", workspace=both, device="cpu", postprocessing=False, notify=said.append)
+    ruled = autoseg.predict(case, tmp_path / "ruled", workspace=both, device="cpu")
+    assert said[0] == f"Following {path}: 2d + 3d_fullres; post-processing: {rule.describe()}."
+    assert ruled.configuration == "2d + 3d_fullres" and ruled.folds == ("0", "1", "2")
+    ((name, plain_file),) = plain.files.items()
+    assert np.array_equal(read_labels(ruled.files[name]).array, apply_rules(read_labels(plain_file), [rule]).array)
+    record = json.loads((tmp_path / "ruled" / "predictions.json").read_text())
+    assert [member["configuration"] for member in record["members"]] == ["2d", "3d_fullres"]
+    assert record["postprocessing"] == [rule.model_dump(mode="json", exclude_none=True)]
+    from_folder = autoseg.predict(case, tmp_path / "folder", model=both / "models" / NAME, device="cpu")
+    assert np.array_equal(read_labels(from_folder.files[name]).array, read_labels(ruled.files[name]).array)
+    single = autoseg.predict(case, tmp_path / "single", workspace=both, configuration="2d", device="cpu")
+    assert (single.configuration, single.folds) == ("2d", ("0", "1", "2"))
+    with pytest.raises(AutosegError, match="another model or with other settings"):
+        autoseg.predict(case, tmp_path / "single", workspace=both, device="cpu")
+
+
+def test_a_selection_that_does_not_fit_is_an_error_or_is_said(both: Path, selected: autoseg.Selected, tmp_path: Path) -> None:
+    case = next((both / "raw_data" / NAME).iterdir())
+    path = both / "models" / NAME / "selection.json"
+    (member, *_) = selected.selection.members
+    write_selection(selected.selection.model_copy(update={"members": (member.model_copy(update={"configuration": "4d"}),)}), path)
+    with pytest.raises(AutosegError, match=r"selection\.json names 4d, which is not trained"):
+        autoseg.predict(case, tmp_path / "out", workspace=both, device="cpu")
+    other = member.model_copy(update={"configuration": "2d", "weights": {"0": "0123456789abcdef"}})
+    write_selection(selected.selection.model_copy(update={"members": (other,)}), path)
+    said: list[str] = []
+    autoseg.predict(case, tmp_path / "out", workspace=both, device="cpu", notify=said.append)
+    assert any(line.startswith("2d was trained again or further since") and "autoseg select" in line for line in said)
+
+
+def test_what_cannot_be_compared_is_refused(both: Path, tmp_path: Path) -> None:
+    with pytest.raises(AutosegError, match=r"4d of DatasetPhantom20 has no trained fold\. Trained are: 2d, 3d_fullres"):
+        autoseg.select(["4d"], workspace=both)
+    with pytest.raises(AutosegError, match="brats23 judges lesions"):
+        autoseg.select(workspace=both, scheme="brats23")
+    with pytest.raises(AutosegError, match=r"No fold of .* is trained yet"):
+        autoseg.select(dataset=NAME, workspace=tmp_path_with_raw(both, tmp_path))
+
+
+def test_a_configuration_with_fewer_folds_is_left_out(both: Path, tmp_path: Path) -> None:
+    place = tmp_path_with_raw(both, tmp_path)
+    for configuration, folds in (("2d", (0, 1, 2)), ("3d_fullres", (0, 2))):
+        for fold in folds:
+            target = place / "models" / NAME / configuration / f"fold_{fold}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(both / "models" / NAME / configuration / f"fold_{fold}")
+    said: list[str] = []
+    found = autoseg.select(workspace=place, dataset=NAME, device="cpu", notify=said.append)
+    assert [one.name for one in found.choice.candidates] == ["2d"]
+    assert any(line.startswith("3d_fullres is left out: its folds validate on 2 cases, others' on 3") for line in said)
+    found = autoseg.select(["3d_fullres", "2d"], workspace=place, dataset=NAME, device="cpu", notify=said.append)
+    assert len(found.choice.candidates) == 3 and found.selection.cases == 2
+    assert said[-1] == "Compared on the 2 cases that the trained folds of all have in common."
+
+
+def tmp_path_with_raw(both: Path, place: Path) -> Path:
+    (place / "raw_data").mkdir()
+    (place / "raw_data" / NAME).symlink_to(both / "raw_data" / NAME)
+    return place
