@@ -101,14 +101,16 @@ def make_out_of_fold(
     AutosegError
         a case cannot be predicted (names it), or another process trains the fold
     """
-    for folder in dict.fromkeys(one.folders[case.name] for case in cases):
+    for folder in sorted({one.folders[case.name] for case in cases}, key=lambda folder: int(fold_of(folder))):
         own = [case for case in cases if one.folders[case.name] == folder]
         if _is_made(one, own, folder, probabilities):
             continue
-        notify(f"{one.name}, fold {fold_of(folder)}: predicting its {len(own)} validation cases{' with probabilities' if probabilities else ''}.")
+        notify(
+            f"{one.name}, fold {fold_of(folder)}: its {len(own)} validation cases are predicted{' with their probabilities' if probabilities else ''}."
+        )
         with locked(folder):
             sweep(folder / "validation")
-            segment_validation(folder, own, device, progress=progress)
+            segment_validation(folder, own, device, progress=progress, stage=f"{one.name}, fold {fold_of(folder)}")
 
 
 def _configuration(folder: Path) -> OutOfFold | None:

@@ -65,13 +65,13 @@ def validate(
     return evaluation
 
 
-def segment_validation(folder: Path, cases: Sequence[Case], device: str, *, progress: Progress = silent) -> None:
+def segment_validation(folder: Path, cases: Sequence[Case], device: str, *, progress: Progress = silent, stage: str = "validate") -> None:
     """Have `validation/` of a trained fold hold the segmentation and the probabilities of every one of these cases.
 
     Parameters and errors as of `validate`. Cases that have both, made with the weights that lie there, are passed over.
     """
     segmenter, source = load_ensemble([folder], previous_fold=fold_of(folder)).place(device)
-    predict_cases(segmenter, cases, _validation_folder(folder, source), source, probabilities=True, progress=progress, stage="validate")
+    predict_cases(segmenter, cases, _validation_folder(folder, source), source, probabilities=True, progress=progress, stage=stage)
 
 
 def draw_cases(
