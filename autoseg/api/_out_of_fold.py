@@ -105,9 +105,8 @@ def make_out_of_fold(
         own = [case for case in cases if one.folders[case.name] == folder]
         if _is_made(one, own, folder, probabilities):
             continue
-        notify(
-            f"{one.name}, fold {fold_of(folder)}: its {len(own)} validation cases are predicted{' with their probabilities' if probabilities else ''}."
-        )
+        what = " with their probabilities" if probabilities else ""
+        notify(f"{one.name}, fold {fold_of(folder)}: its {len(own)} validation cases are predicted{what}.")
         with locked(folder):
             sweep(folder / "validation")
             segment_validation(folder, own, device, progress=progress, stage=f"{one.name}, fold {fold_of(folder)}")

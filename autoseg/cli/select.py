@@ -29,8 +29,10 @@ def select(
     with showing_progress() as progress:
         selected = api.select(configurations or (), dataset=name, scheme=scheme, device=device, workspace=workspace, progress=progress, notify=note)
     show_candidates(selected, scheme)
-    typer.echo(f"Selected: {selected.choice.chosen.name}. {selected.choice.reason}")
-    typer.echo(f"Post-processing: {'; '.join(rule.describe() for rule in selected.rules.rules) or 'none'}. {selected.rules.reason}")
+    typer.echo(f"Selected: {selected.choice.reason}")
+    typer.echo(selected.rules.reason)
+    for rule in selected.rules.rules:
+        typer.echo(f"- {rule.describe()}")
     typer.echo(f"Written: {selected.path}, {selected.csv} and {selected.picture}")
     typer.echo(f"Next: autoseg predict -i FOLDER -o OUT{f' -d {name}' if dataset else ''}")
 

@@ -1,7 +1,8 @@
 """Which post-processing helps, found so that "do nothing" can win.
 
 - Rules that are tuned on the cases they are judged on look better than they are. So they are cross-fitted: chosen without a fold, then judged on
-  it; the folds together are an honest estimate of what choosing rules in this way brings. Only if that is a gain are rules chosen from all cases.
+  it; the folds together are an honest estimate of what choosing rules in this way brings. Only if that is a gain worth having are rules chosen from
+  all cases.
 - A choice goes over the structures from outer to inner, and takes for each the rule that raises the mean Dice most, if no target's mean falls.
   Volumes to try are fractions of the structure's median volume in the references that the choice may see.
 - A gain is a difference of two means, and never a mean of differences: under some schemes a case whose invented structure was removed has no
@@ -25,6 +26,7 @@ from autoseg.evaluation.schemes import SCHEMES, Scheme, scheme_named
 
 FRACTIONS = (0.001, 0.003, 0.01, 0.03, 0.1)  # of the structure's median volume
 RELABEL_FRACTIONS = (*FRACTIONS, 0.3)
+LEAST_GAIN = 0.001  # of Dice, a tenth of a point: for less nobody should touch segmentations that other data will not forgive
 _NOISE = 1e-12  # differences of means up to this are rounding
 
 
@@ -235,6 +237,8 @@ def _verdict(
         return f"no rule raises the mean Dice of the cases it may be chosen on ({_over_targets(before):.4f} over {len(before_NT)} cases)"
     if not gain > _NOISE:
         return f"{told} {interval}, which is no gain"
+    if not gain >= LEAST_GAIN:
+        return f"{told} {interval}, which is less than {LEAST_GAIN:g}"
     if not low >= -_NOISE:
         return f"{told} {interval}, which may be a loss as well"
     if len(fallen):

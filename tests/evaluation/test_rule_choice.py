@@ -149,6 +149,21 @@ def test_a_gain_that_may_be_a_loss_is_refused() -> None:
     assert "may be a loss" in found.reason
 
 
+def test_a_gain_that_is_hardly_one_is_refused() -> None:
+    for voxels, worth_it in ((1, False), (5, True)):
+        maps = {}
+        for case in range(6):
+            reference = np.zeros(SHAPE, dtype=np.uint8)
+            reference[2:14, 2:14, 2:8] = 1
+            prediction = reference.copy()
+            prediction[-1, -1, -voxels:] = 1
+            maps[f"case{case}"] = prediction, reference
+        structures, labels = structures_of(ORGAN, regions=False), ORGAN
+        found = choose_rules(taken_apart(maps, structures, labels), in_folds(maps, 3), structures, targets_of(labels), "nnunet")
+        assert found.gain == pytest.approx(1 - 2 * 864 / (2 * 864 + voxels)) and bool(found.rules) is worth_it
+        assert worth_it or "which is less than 0.001" in found.reason
+
+
 def test_a_gain_that_one_target_pays_for_is_refused() -> None:
     """Only fold 0 has a small part of class 2 that is right, and what is chosen without fold 0 removes it."""
     labels = Labels(("background", "one", "two"), (0, 1, 2))
@@ -281,7 +296,7 @@ def test_rules_that_cannot_be_foreseen_are_not_tried() -> None:
         reference = np.zeros(SHAPE, dtype=np.uint8)
         reference[2:14, 2:14, 2:8], reference[2:14, 2:14, 8:14] = 1, 2
         prediction = reference.copy()
-        prediction[4, 4, 4], prediction[4, 4, 10:12] = 2, 1
+        prediction[4, 4, 3:6], prediction[4, 4, 10:14] = 2, 1
         maps[f"case{case}"] = prediction, reference
     cases, folds = taken_apart(maps, structures, labels), in_folds(maps, 3)
     found = choose_rules(cases, folds, structures, targets, "nnunet")
