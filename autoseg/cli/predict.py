@@ -49,6 +49,7 @@ def predict(
         return
     if predicted.uncertainty:
         show_doubtful(predicted.uncertainty)
+        typer.echo(f"Written: {predicted.uncertainty}, and beside it maps in uncertainty/ and uncertainty.png")
     done = len(predicted.files) - len(predicted.skipped)
     typer.echo(f"{done} cases segmented in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")
 
@@ -61,4 +62,4 @@ def show_doubtful(table: Path) -> None:
     expected = [name for name in cases.columns if name.startswith("expected_dice_")]
     heads = ["case", "doubt", *(f"expected Dice {name.removeprefix('expected_dice_')}" for name in expected)]
     rows = [[str(row["case"]), *(f"{row[name]:.3f}" for name in ("doubt", *expected))] for row in cases[:SHOWN].to_dict("records")]
-    show_table(f"Most doubtful of {len(cases)} cases (all in {table})", heads, rows, right=range(1, len(heads)))
+    show_table(f"Most doubtful of {len(cases)} cases", heads, rows, right=range(1, len(heads)))
