@@ -9,7 +9,7 @@ import pandas as pd
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
 from autoseg.imaging.read import read_image, read_labels
-from autoseg.inference.uncertainty_files import TABLE, map_files
+from autoseg.inference.uncertainty_files import FOLDER, TABLE, map_files
 from autoseg.planning.plan import Plan
 from autoseg.reporting.overlay import Comparison, draw_comparison
 
@@ -17,7 +17,9 @@ SHOWN = 4  # cases in the picture
 
 
 def draw_doubtful(cases: Sequence[Case], files: Mapping[str, Path], plan: Plan, output: Path) -> None:
-    """Draw the most doubtful of these cases into `uncertainty.png`: scan, segmentation, and entropy in the slice that has most of it.
+    """Draw the most doubtful of these cases into `uncertainty/most_doubtful.png`: scan, segmentation, and entropy in the slice that has most of it.
+
+    It lies apart from the segmentations, since a picture beside them could be one.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ def draw_doubtful(cases: Sequence[Case], files: Mapping[str, Path], plan: Plan, 
     by_name = {case.name: case for case in cases}
     chosen = sorted(by_name, key=lambda name: (-doubts[name], name))[:SHOWN]
     rows = [_row(by_name[name], files[name], doubts[name]) for name in chosen]
-    draw_comparison(rows, output / "uncertainty.png", labels=plan.labels, title="Most doubtful cases")
+    draw_comparison(rows, output / FOLDER / "most_doubtful.png", labels=plan.labels, title="Most doubtful cases")
 
 
 def read_doubts(path: Path) -> pd.DataFrame:

@@ -32,7 +32,7 @@ class Predicted:
     skipped : cases that were finished before
     dataset, configuration, folds : which models were used; several configurations are joined by " + "
     postprocessing : rules that were applied, in words
-    uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty.png` beside it; else None
+    uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty/most_doubtful.png`; else None
     execution : device, precision and memory format
     seconds : from the first file read to the last one written
     """
@@ -98,7 +98,7 @@ def predict(
     step : distance of windows as a part of the patch, 0..1; by default the plan's
     mirror : average over mirrored images
     probabilities : also write `<case>.npz`
-    uncertainty : also write maps into `uncertainty/`, `uncertainty.csv` and `uncertainty.png`
+    uncertainty : also write maps and a picture into `uncertainty/`, and `uncertainty.csv`
     postprocessing : apply the rules of what was selected
     overwrite : predict finished cases again
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"

@@ -49,7 +49,7 @@ def predict(
         return
     if predicted.uncertainty:
         show_doubtful(predicted.uncertainty)
-        typer.echo(f"Written: {predicted.uncertainty}, and beside it maps in uncertainty/ and uncertainty.png")
+        typer.echo(f"Written: {predicted.uncertainty}, and beside it maps and most_doubtful.png in uncertainty/")
     done = len(predicted.files) - len(predicted.skipped)
     typer.echo(f"{done} cases segmented in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")
 

@@ -45,7 +45,7 @@ def test_uncertainty_is_written_beside_predictions(shell: Shell, trained: Path, 
         for kind in ("entropy", "disagreement"):
             found = read_image([tmp_path / "out" / "uncertainty" / f"{name}_{kind}.nii.gz"])
             assert found.array[0].shape == read_labels(file).array.shape and 0 <= found.array.min() <= found.array.max() <= 1
-    assert (tmp_path / "out" / "uncertainty.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "uncertainty" / "most_doubtful.png").stat().st_size > 10_000
     judged = shell.run("evaluate", "-p", tmp_path / "out", "-r", tmp_path / "plain", cwd=trained)  # maps are no segmentations
     assert judged.code == 0, judged.err
     again = shell.run("predict", "-i", unseen, "-o", tmp_path / "out", "--uncertainty", cwd=trained)
