@@ -59,7 +59,7 @@ def show_doubtful(table: Path) -> None:
     import pandas as pd
 
     cases = pd.read_csv(table, dtype={"case": str}, keep_default_na=False, na_values=[""]).sort_values("doubt", ascending=False)
-    expected = [name for name in cases.columns if name.startswith("expected_dice_")]
-    heads = ["case", "doubt", *(f"expected Dice {name.removeprefix('expected_dice_')}" for name in expected)]
-    rows = [[str(row["case"]), *(f"{row[name]:.3f}" for name in ("doubt", *expected))] for row in cases[:SHOWN].to_dict("records")]
+    stability = [name for name in cases.columns if name.startswith("stability_")]
+    heads = ["case", "doubt", *(f"stability {name.removeprefix('stability_')}" for name in stability)]
+    rows = [[str(row["case"]), *(f"{row[name]:.3f}" for name in ("doubt", *stability))] for row in cases[:SHOWN].to_dict("records")]
     show_table(f"Most doubtful of {len(cases)} cases", heads, rows, right=range(1, len(heads)))

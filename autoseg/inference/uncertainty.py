@@ -1,9 +1,13 @@
-"""How sure a segmentation is: entropy, disagreement of the members, and the Dice that the probabilities let one expect.
+"""How sure a segmentation is: entropy, disagreement of the members, and how much of it depends on the certainty that one asks for.
 
 - A member is one fold of one configuration. What is judged is the mean probability and what was decided from it, before any post-processing.
 - Entropy is 0 where one class is certain and 1 where nothing is known: of classes in units of ln K, of regions the largest of their binary entropies.
-- A structure with probability p and decision y may expect the Dice 2 sum(p y) / (sum(p) + sum(y)); one that was decided nowhere 1 - max(p).
-- The doubt, 1 minus the mean of these over the structures, is the one number that ranks which segmentations a human should look at first.
+- The stability of a structure is the Dice between where its probability exceeds 0.25 and where it exceeds 0.75: how much of it stays when one asks
+  for more, or for less, certainty. It is read off the mean probabilities, not off the painted map, in which one structure may hide another.
+- The doubt is the one number that ranks which segmentations a human should look at first: 1 minus the mean stability, and of several members the mean
+  of that and of 1 minus their agreement.
+- Sums of probabilities over all voxels, which the Dice that one may expect is made of, rank worse: tiny probabilities far away and borders that are
+  blurred everywhere outweigh what is truly in doubt (`benchmarks/uncertainty.py`).
 - Everything is gathered slab by slab; only the two maps are whole.
 """
 
@@ -20,6 +24,8 @@ from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Plan
 from autoseg.preprocessing.case import Placement
 
+GENEROUS, STRICT = 0.25, 0.75  # probabilities above which a structure is suspected, and sure
+
 
 @dataclass(frozen=True)
 class Uncertainty:
@@ -29,7 +35,8 @@ class Uncertainty:
     ----------
     entropy : float32 (Z, Y, X) on the scan's own grid, 0 (certain) to 1 (nothing is known)
     disagreement : float32 (Z, Y, X), the share of members that decide otherwise than the whole, 0 to 1; None with a single member
-    expected_dice : structure -> Dice that the probabilities let one expect, 0 to 1
+    stability : structure -> Dice between where it is suspected and where it is sure, 0 to 1; 1 where it is not suspected anywhere, 0 where it is
+        suspected and nowhere sure
     foreground_entropy : mean entropy of what was decided to be foreground; None where nothing was
     agreement : mean over members and structures of the Dice between a member's decision and the whole's (1 where both are empty); None with a
         single member
@@ -37,14 +44,15 @@ class Uncertainty:
 
     entropy: NDArray[np.float32]
     disagreement: NDArray[np.float32] | None
-    expected_dice: dict[str, float]
+    stability: dict[str, float]
     foreground_entropy: float | None
     agreement: float | None
 
     @property
     def doubt(self) -> float:
-        """1 minus the mean expected Dice, 0 to 1: where to look first."""
-        return 1 - sum(self.expected_dice.values()) / len(self.expected_dice)
+        """Where to look first, 0 to 1: 1 minus the mean stability; with two members or more, the mean of that and of 1 minus their agreement."""
+        unstable = 1 - sum(self.stability.values()) / len(self.stability)
+        return unstable if self.agreement is None else (unstable + 1 - self.agreement) / 2
 
 
 class Gauge:
@@ -64,7 +72,7 @@ class Gauge:
         self._entropy = np.zeros(shape, np.float32)
         self._differing = np.zeros(shape, np.float32)
         count = len(self._names)
-        self._mass, self._overlap, self._size, self._top = np.zeros((4, count))
+        self._size, self._suspected, self._sure = np.zeros((3, count))
         self._own_overlap, self._own_size = np.zeros((2, members, count))
         self._foreground, self._foreground_entropy = 0.0, 0.0
 
@@ -82,11 +90,9 @@ class Gauge:
         self._entropy[planes] = entropy_ZYX.cpu().numpy()
         decided = [_among(classes_ZYX, classes) for classes in self._classes]
         for index, (p_ZYX, inside) in enumerate(zip(soft_CZYX if self._regions else soft_CZYX[1:], decided, strict=True)):
-            sums = torch.stack([p_ZYX.sum(), (p_ZYX * inside).sum(), inside.sum().to(p_ZYX.dtype), p_ZYX.max()]).tolist()
-            self._mass[index] += sums[0]
-            self._overlap[index] += sums[1]
-            self._size[index] += sums[2]
-            self._top[index] = max(self._top[index], sums[3])
+            counts = torch.stack([inside.sum(), (p_ZYX > GENEROUS).sum(), (p_ZYX > STRICT).sum()]).tolist()
+            for sums, voxels in zip((self._size, self._suspected, self._sure), counts, strict=True):
+                sums[index] += voxels
         foreground = classes_ZYX > 0
         self._foreground += int(foreground.sum())
         self._foreground_entropy += float((entropy_ZYX * foreground).sum())
@@ -101,16 +107,14 @@ class Gauge:
 
     def result(self, placement: Placement) -> Uncertainty:
         """What came of it, on the scan's own grid; certain outside the crop."""
-        both = self._mass + self._size
-        expected = np.where(self._size > 0, 2 * self._overlap / np.where(both > 0, both, 1), 1 - self._top)
-        sizes = self._own_size + self._size
-        dice = np.where(sizes > 0, 2 * self._own_overlap / np.where(sizes > 0, sizes, 1), 1.0)
+        stability = _dice(self._sure, self._suspected + self._sure)  # what is sure is suspected
+        agreement = _dice(self._own_overlap, self._own_size + self._size)
         return Uncertainty(
             entropy=placement.restore(self._entropy),
             disagreement=placement.restore(self._differing) if self._members > 1 else None,
-            expected_dice=dict(zip(self._names, np.clip(expected, 0, 1).tolist(), strict=True)),
+            stability=dict(zip(self._names, stability.tolist(), strict=True)),
             foreground_entropy=self._foreground_entropy / self._foreground if self._foreground else None,
-            agreement=float(dice.mean()) if self._members > 1 else None,
+            agreement=float(agreement.mean()) if self._members > 1 else None,
         )
 
 
@@ -124,6 +128,11 @@ def binary_entropy(p: Tensor) -> Tensor:
     """Of each probability on its own, in bits: the same shape, 0 to 1."""
     nats: Tensor = torch.special.entr(p) + torch.special.entr(1 - p)
     return (nats / math.log(2)).clamp(0, 1)
+
+
+def _dice(overlap: NDArray[np.float64], both: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of shared voxels and the sum of the two sizes; 1 where both are empty."""
+    return np.where(both > 0, 2 * overlap / np.where(both > 0, both, 1), 1.0)
 
 
 def _among(classes_ZYX: Tensor, wanted: Sequence[int]) -> Tensor:

@@ -55,7 +55,7 @@ def write_maps(uncertainty: Uncertainty, geometry: Geometry, files: Sequence[Pat
 
 
 class UncertaintyTable:
-    """`uncertainty.csv` in a folder of predictions: case, doubt, what Dice may be expected of each structure, entropy, agreement.
+    """`uncertainty.csv` in a folder of predictions: case, doubt, stability of each structure, entropy, agreement.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class UncertaintyTable:
 
     def __init__(self, output: Path, cases: Sequence[str], structures: Sequence[str]) -> None:
         self._path, self._cases = output / TABLE, tuple(cases)
-        self._columns = ["case", "doubt", *(f"expected_dice_{name}" for name in structures), "foreground_entropy", "member_agreement"]
+        self._columns = ["case", "doubt", *(f"stability_{name}" for name in structures), "foreground_entropy", "member_agreement"]
         record = output / RECORD
         known = self._path.is_file() and self._path.stat().st_mtime_ns >= record.stat().st_mtime_ns
         self._rows = _read(self._path, self._columns) if known else {}
@@ -87,7 +87,7 @@ class UncertaintyTable:
         AutosegError
             the folder cannot be written
         """
-        numbers = [uncertainty.doubt, *uncertainty.expected_dice.values(), uncertainty.foreground_entropy, uncertainty.agreement]
+        numbers = [uncertainty.doubt, *uncertainty.stability.values(), uncertainty.foreground_entropy, uncertainty.agreement]
         self._rows[case] = [case, *("" if number is None else f"{number:.6f}" for number in numbers)]
         order = dict.fromkeys([*self._cases, *self._rows])
         text = io.StringIO()

@@ -128,7 +128,8 @@ def test_one_configuration_twice_is_that_configuration(seed: int, kind: dict[str
     assert alone.uncertainty is not None and twice.uncertainty is not None
     np.testing.assert_array_equal(alone.uncertainty.entropy, twice.uncertainty.entropy)
     assert (alone.uncertainty.agreement, twice.uncertainty.agreement) == (None, 1.0)
-    assert alone.uncertainty.doubt == twice.uncertainty.doubt
+    assert alone.uncertainty.stability == twice.uncertainty.stability
+    assert alone.uncertainty.doubt == pytest.approx(2 * twice.uncertainty.doubt), "twins agree, and half of the doubt is theirs"
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.003, 0.03, 3.0]), st.integers(1, 3), st.booleans())
@@ -161,7 +162,8 @@ def test_two_that_are_sure_of_the_opposite(small_plan: Plans) -> None:
     assert soft_of(found)[inside].ravel().tolist() == [round(0.4 * 256) / 256, 0, round(0.6 * 256) / 256, 0]
     assert found.uncertainty is not None and found.uncertainty.disagreement is not None
     assert found.uncertainty.disagreement[where.box].item() == 0.5
-    assert found.uncertainty.expected_dice["class 2"] == pytest.approx(2 * 0.6 / 1.6)
+    assert found.uncertainty.stability == {"class 1": 1, "class 2": 0, "class 4": 1}, "0.6 is suspected and not sure"
+    assert found.uncertainty.agreement == pytest.approx((6 - 1) / 6) and found.uncertainty.doubt == pytest.approx((1 / 3 + 1 / 6) / 2)
 
 
 def test_folds_disagree_and_their_mean_decides(small_plan: Plans, tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_saturated_logits_leave_no_doubt(kind: dict[str, Any], small_plan: Plans
     found = decide([logits_of(logits, where, plan)] * 2, plan, uncertainty=True)
     np.testing.assert_array_equal(found.labels.array[where.box], VALUES[classes.numpy()])
     assert found.uncertainty is not None and found.uncertainty.entropy.max() < 1e-9
-    assert found.uncertainty.doubt == pytest.approx(0, abs=1e-7) and found.uncertainty.agreement == 1
+    assert found.uncertainty.doubt == 0 and found.uncertainty.agreement == 1
 
 
 def test_many_classes_need_a_wider_type(small_plan: Plans) -> None:

@@ -79,9 +79,9 @@ def test_maps_lie_where_the_scan_lies(ending: str, kind: dict[str, Any], tmp_pat
         require_same_grid(read_labels(outcome.files["with.dots"]).geometry, found.geometry)
     (row,) = bench.rows()
     structures = bench.plan.structure_names
-    assert list(row) == ["case", "doubt", *(f"expected_dice_{name}" for name in structures), "foreground_entropy", "member_agreement"]
+    assert list(row) == ["case", "doubt", *(f"stability_{name}" for name in structures), "foreground_entropy", "member_agreement"]
     assert row["case"] == "with.dots" and float(row["doubt"]) == pytest.approx(expected.doubt, abs=1e-6)
-    assert [float(row[f"expected_dice_{name}"]) for name in structures] == pytest.approx(list(expected.expected_dice.values()), abs=1e-6)
+    assert [float(row[f"stability_{name}"]) for name in structures] == pytest.approx(list(expected.stability.values()), abs=1e-6)
     assert float(row["foreground_entropy"]) == pytest.approx(expected.foreground_entropy, abs=1e-6)
     assert float(row["member_agreement"]) == pytest.approx(expected.agreement, abs=1e-6)
 
@@ -170,7 +170,7 @@ def test_tables_of_others_are_left_alone(bench: Bench) -> None:
     bench.predict(cases)
     for content in ("name,score\na,1\n", "", bench.plan.dataset.name + "\n"):
         (bench.output / "uncertainty.csv").write_text(content)
-        with pytest.raises(AutosegError, match=r"uncertainty\.csv is not a table of these predictions: it lacks .*expected_dice_class 1"):
+        with pytest.raises(AutosegError, match=r"uncertainty\.csv is not a table of these predictions: it lacks .*stability_class 1"):
             bench.predict(cases)
 
 
@@ -184,13 +184,13 @@ def test_maps_that_nobody_accounts_for_are_left_alone(bench: Bench) -> None:
 def test_names_with_commas(tmp_path: Path) -> None:
     (tmp_path / "predictions.json").touch()
     doubtful = Uncertainty(np.zeros((1, 1, 1), np.float32), None, {"left, upper": 0.25, 'the "other"': 0.5}, None, None)
-    table = UncertaintyTable(tmp_path, ["a, b"], list(doubtful.expected_dice))
+    table = UncertaintyTable(tmp_path, ["a, b"], list(doubtful.stability))
     table.put("a, b", doubtful)
-    again = UncertaintyTable(tmp_path, [], list(doubtful.expected_dice))
+    again = UncertaintyTable(tmp_path, [], list(doubtful.stability))
     assert "a, b" in again and "a" not in again
     with (tmp_path / "uncertainty.csv").open() as file:
         (row,) = csv.DictReader(file)
-    assert row["doubt"] == "0.625000" and row["expected_dice_left, upper"] == "0.250000" and row["foreground_entropy"] == ""
+    assert row["doubt"] == "0.625000" and row["stability_left, upper"] == "0.250000" and row["foreground_entropy"] == ""
 
 
 def test_names_of_maps() -> None:
