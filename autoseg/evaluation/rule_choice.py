@@ -126,7 +126,7 @@ class _Table:
     def __init__(self, cases: Sequence[CaseParts], structures: Sequence[Structure], targets: Sequence[Target], scheme: Scheme) -> None:
         self._pool = PooledParts(cases)
         self._structures, self._targets, self._scheme = tuple(structures), tuple(targets), scheme
-        self._volumes = {structure.name: np.array([case.reference_mm3(structure.values) for case in cases]) for structure in structures}
+        self._volumes = {structure.values: np.array([case.reference_mm3(structure.values) for case in cases]) for structure in structures}
         self._codes: dict[tuple[Rule, ...], NDArray[np.int64]] = {(): self._pool.codes}
         self._dice: dict[tuple[Rule, ...], NDArray[np.float64]] = {}
 
@@ -155,7 +155,7 @@ class _Table:
 
     def _candidates(self, structure: Structure, training: NDArray[np.bool_]) -> Iterator[Rule]:
         """Milder ones first, because of equally good ones the first is taken."""
-        volumes = self._volumes[structure.name][training]
+        volumes = self._volumes[structure.values][training]
         median = float(np.median(volumes[volumes > 0])) if (volumes > 0).any() else None
         name, values = structure.name, structure.values
         for below in _rounded(median, FRACTIONS):

@@ -1,6 +1,6 @@
 """Segmentations over the scans they belong to.
 
-- A comparison shows many cases, each in the one slice with most foreground; a case is shown in three planes at one scale.
+- A comparison shows many cases, each in one slice that says most.
 - Laid out in inches by hand: every panel has its place, and a picture of any number of rows looks the same.
 """
 
@@ -19,7 +19,7 @@ from autoseg.errors import AutosegError
 from autoseg.imaging.image import Affine, Spacing3
 from autoseg.reporting import canvas
 from autoseg.reporting.panels import DIFFERENCES, Panel, add_panel, classes_of, legend_of, take_panel
-from autoseg.reporting.planes import centre_of_largest_component, largest_slice, view, views
+from autoseg.reporting.planes import largest_slice, view
 
 MOST_ROWS = 100
 
@@ -106,56 +106,6 @@ def draw_comparison(rows: Sequence[Comparison], target: Path, *, labels: Labels 
         _caption(sheet.figure, width, y + height + 0.07, row, panel)
         for left, content in zip(lefts, contents, strict=True):
             add_panel(sheet.figure, (left, y, _PANEL, height), panel, content, classes, sides=content == "scan")
-    canvas.save(sheet.figure, target)
-
-
-def draw_case(
-    image: NDArray[Any],
-    segmentation: NDArray[Any],
-    target: Path,
-    *,
-    spacing: Spacing3 = (1.0, 1.0, 1.0),
-    affine: Affine | None = None,
-    labels: Labels | None = None,
-    window: tuple[float, float] | None = None,
-    title: str = "",
-) -> None:
-    """Draw one case in three planes through the centre of its largest foreground component, all at one scale.
-
-    Parameters
-    ----------
-    image : (Z, Y, X), one channel
-    segmentation : (Z, Y, X), label values
-    target : the PNG file
-    spacing, affine, window : as in `Comparison`
-    labels : as in `draw_comparison`
-    title : heading of the picture
-
-    Raises
-    ------
-    AutosegError
-        the arrays differ in shape; the file cannot be written
-    """
-    case = Comparison(title or target.stem, image, segmentation, None, spacing, "", affine, window)
-    _require_one_shape(case)
-    centre = centre_of_largest_component(_foreground(segmentation, labels))
-    depth, rows, columns = image.shape
-    panels = [
-        take_panel(image, segmentation, None, how, centre[how.axis], spacing=spacing, window=window) for how in views((depth, rows, columns), affine)
-    ]
-    classes = classes_of(panels, labels)
-
-    height = 1.3 * _PANEL
-    inches_per_mm = min(height / max(panel.size[0] for panel in panels), 2 * height / max(panel.size[1] for panel in panels))
-    widths = [max(panel.size[1] * inches_per_mm, 0.8 * _PANEL) for panel in panels]
-    width = sum(widths) + _GAP * (len(panels) - 1)
-    sheet = _sheet(width, _HEADING + height, title, legend_of(panels, classes))
-    left = _MARGIN
-    for panel, panel_width in zip(panels, widths, strict=True):
-        heading = ", ".join(filter(None, (panel.view.plane, _position(panel, image))))
-        canvas.write(sheet.figure, left, sheet.top, heading[:1].upper() + heading[1:], color=canvas.QUIET, va="top")
-        add_panel(sheet.figure, (left, sheet.top - _HEADING - height, panel_width, height), panel, "prediction", classes, sides=True)
-        left += panel_width + _GAP
     canvas.save(sheet.figure, target)
 
 

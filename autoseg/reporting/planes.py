@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.imaging.image import Affine, Shape3, Spacing3
+from autoseg.imaging.image import Affine, Spacing3
 
 _ENDS = (("R", "L"), ("A", "P"), ("S", "I"))  # positive end first, for each world axis
 _PLANES = ("sagittal", "coronal", "axial")  # by the world axis that stands upright on it
@@ -27,7 +26,7 @@ class View:
     Attributes
     ----------
     axis : array axis (0 Z, 1 Y, 2 X) that counts the slices
-    plane : "axial", "coronal" or "sagittal"; without an affine "along Z", "along Y", "along X", and "" for a flat picture
+    plane : "axial", "coronal" or "sagittal"; without an affine "along Z", "along Y" or "along X"
     transpose : exchange the two axes of the slice
     flip : turn the rows, the columns round (after the exchange)
     ends : letters of the left and the right edge, ("R", "L") or ("A", "P"); None without an affine
@@ -52,14 +51,6 @@ def view(axis: int, affine: Affine | None) -> View:
     return View(axis, _PLANES[world[axis]], transpose, (positive[rows], positive[columns]), _ENDS[world[columns]])
 
 
-def views(shape: Shape3, affine: Affine | None) -> tuple[View, ...]:
-    """Axial, coronal and sagittal view of a volume (along Z, Y, X without an affine); only the one slice of a flat picture."""
-    if shape[0] == 1:
-        return (view(0, affine) if affine else View(0, "", False, (False, False), None),)
-    found = tuple(view(axis, affine) for axis in range(3))
-    return found if affine is None else tuple(sorted(found, key=lambda each: each.plane))
-
-
 def upright(volume_ZYX: NDArray[Any], index: int, how: View) -> NDArray[Any]:
     """Slice number `index` along the view's axis, (rows, columns) of the picture."""
     plane: NDArray[Any] = volume_ZYX.take(index, axis=how.axis)
@@ -78,18 +69,6 @@ def largest_slice(foreground_ZYX: NDArray[np.bool_]) -> int:
     """Index along Z of the slice with most foreground; the middle one where there is none."""
     area_Z = np.count_nonzero(foreground_ZYX, axis=(1, 2))
     return int(area_Z.argmax()) if area_Z.any() else len(area_Z) // 2
-
-
-def centre_of_largest_component(foreground_ZYX: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """The voxel of the largest component (26 neighbours) that lies nearest to its centre of mass; the volume's middle without foreground."""
-    if not foreground_ZYX.any():
-        depth, height, width = foreground_ZYX.shape
-        return depth // 2, height // 2, width // 2
-    component = cc3d.largest_k(foreground_ZYX, k=1, connectivity=26) > 0
-    voxels = np.argwhere(component)
-    distance = np.linalg.norm(voxels - voxels.mean(axis=0), axis=1)
-    z, y, x = voxels[distance.argmin()].tolist()
-    return z, y, x
 
 
 def _orientation(affine: Affine) -> tuple[tuple[int, ...], tuple[bool, ...]]:

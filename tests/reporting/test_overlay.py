@@ -15,7 +15,7 @@ from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Affine, Geometry, Shape3
 from autoseg.reporting import canvas
-from autoseg.reporting.overlay import Comparison, draw_case, draw_comparison
+from autoseg.reporting.overlay import Comparison, draw_comparison
 
 RAS = Geometry.of((8, 32, 32)).affine
 LPS = ((-1.0, 0.0, 0.0, 0.0), (0.0, -1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
@@ -126,23 +126,6 @@ def test_rows_make_the_picture_higher_and_odd_names_are_drawn(tmp_path: Path) ->
         heights.append(picture(tmp_path / f"{count}.png").shape[0])
     assert heights[1] - heights[0] == pytest.approx(2 * (2.4 + 0.3) * canvas.DPI, abs=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png", "3.png"]
-
-
-def test_case_in_three_planes(tmp_path: Path) -> None:
-    """In RAS order a label at the first X, Y and last Z lies at the patient's left, behind, above."""
-    label = np.zeros((20, 30, 30), np.uint8)
-    label[14:19, 2:8, 2:8] = 2
-    draw_case(np.ones(label.shape), label, tmp_path / "picture.png", affine=RAS, window=(0, 2), labels=Labels(("background", "a", "b"), (0, 1, 2)))
-    pixels = picture(tmp_path / "picture.png")
-    for index, place in enumerate([(0.8, 0.8), (0.3, 0.8), (0.3, 0.8)]):  # axial, coronal, sagittal
-        found = where(column(pixels, index, 3), blended(canvas.SKY_BLUE))
-        np.testing.assert_allclose(found, place, atol=0.12)
-
-
-@pytest.mark.parametrize("shape", [(1, 20, 30), (3, 1, 5), (6, 6, 6)])
-def test_case_without_foreground_or_depth(tmp_path: Path, shape: Shape3) -> None:
-    draw_case(np.zeros(shape), np.zeros(shape, int), tmp_path / "picture.png")
-    assert picture(tmp_path / "picture.png").shape[0] > 200
 
 
 def test_errors_name_the_case(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from autoseg.imaging.image import Affine, Shape3, Spacing3
-from autoseg.reporting.planes import centre_of_largest_component, largest_slice, pixel_size, upright, view, views
+from autoseg.reporting.planes import largest_slice, pixel_size, upright, view
 
 Axes = tuple[int, ...]
 
@@ -37,7 +37,7 @@ def test_right_is_left_and_anterior_or_superior_is_up(order: Axes, signs: Axes) 
     affine = affine_of(order, signs, tilt=0.2)
     right, anterior, superior = world_of(affine, (4, 5, 6))
     seen = {}
-    for how in views((4, 5, 6), affine):
+    for how in (view(axis, affine) for axis in range(3)):
         index = (4, 5, 6)[how.axis] // 2
         across = anterior if how.plane == "sagittal" else right
         up = anterior if how.plane == "axial" else superior
@@ -46,7 +46,6 @@ def test_right_is_left_and_anterior_or_superior_is_up(order: Axes, signs: Axes) 
         assert (np.diff(up_picture, axis=0) < 0).all()
         seen[how.plane] = how.ends
     assert seen == {"axial": ("R", "L"), "coronal": ("R", "L"), "sagittal": ("A", "P")}
-    assert list(seen) == ["axial", "coronal", "sagittal"]
 
 
 @pytest.mark.parametrize(("order", "signs"), ORIENTATIONS[::7])
@@ -54,7 +53,7 @@ def test_pixel_size_follows_the_exchange_of_axes(order: Axes, signs: Axes) -> No
     spacing_xyz = (0.5, 2.0, 3.0)
     affine = affine_of(order, signs, spacing_xyz)
     world = world_of(affine, (3, 3, 3))
-    for how in views((3, 3, 3), affine):
+    for how in (view(axis, affine) for axis in range(3)):
         height, width = pixel_size(spacing_xyz[::-1], how)
         picture = np.stack([upright(component, 1, how) for component in world])
         assert np.linalg.norm(picture[:, 1, 0] - picture[:, 0, 0]) == pytest.approx(height)
@@ -67,8 +66,7 @@ def test_without_an_affine_slices_stay_as_stored() -> None:
         how = view(axis, None)
         assert how.ends is None
         np.testing.assert_array_equal(upright(volume, 1, how), volume.take(1, axis))
-    assert [how.plane for how in views((2, 3, 4), None)] == ["along Z", "along Y", "along X"]
-    assert [how.plane for how in views((1, 3, 4), None)] == [""]
+        assert how.plane == f"along {'ZYX'[axis]}"
 
 
 def test_largest_slice() -> None:
@@ -76,14 +74,3 @@ def test_largest_slice() -> None:
     assert largest_slice(mask) == 2
     mask[1, 0, 0] = mask[4, :2, 0] = True
     assert largest_slice(mask) == 4
-
-
-def test_centre_lies_in_the_largest_component() -> None:
-    mask = np.zeros((9, 12, 12), bool)
-    assert centre_of_largest_component(mask) == (4, 6, 6)
-    mask[0:2, 0:2, 0:2] = True
-    mask[6, 4:9, 4:9] = True
-    assert centre_of_largest_component(mask) == (6, 6, 6)
-    mask[6, 5:8, 5:8] = False  # a ring: its centre of mass is empty
-    z, y, x = centre_of_largest_component(mask)
-    assert z == 6 and mask[z, y, x] and (y, x) in {(4, 6), (6, 4), (6, 8), (8, 6)}
