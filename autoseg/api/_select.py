@@ -38,6 +38,7 @@ from autoseg.inference.ensembling import mean_argmax, mean_regions
 from autoseg.inference.execution import pick_device
 from autoseg.inference.probabilities import ProbabilityFile
 from autoseg.planning.hardware.compute import prediction_flops
+from autoseg.preprocessing.source import naming
 from autoseg.progress import Progress, silent
 from autoseg.reporting.candidates import draw_candidates
 from autoseg.workspace import Workspace
@@ -141,8 +142,9 @@ class _Bench:
         candidates = candidates_of(list(self.compared))
 
         def work(case: str) -> list[list[float]]:
-            reference = self._reference(case)
-            return [self._dice(self.segmentation(case, members), reference) for members in candidates]
+            with naming(self.cases[case]):
+                reference = self._reference(case)
+                return [self._dice(self.segmentation(case, members), reference) for members in candidates]
 
         found = _for_each(list(self.cases), work, progress, f"judge {len(candidates)} candidates")
         columns = [target.name for target in self.targets]
@@ -157,7 +159,8 @@ class _Bench:
         structures = structures_of(plan.labels, plan.learns_regions)
 
         def work(case: str) -> CaseParts:
-            return parts_of(self.segmentation(case, members), self._reference(case), structures, plan.labels)
+            with naming(self.cases[case]):
+                return parts_of(self.segmentation(case, members), self._reference(case), structures, plan.labels)
 
         parts = _for_each(list(self.cases), work, progress, "try post-processing")
         folds = {case: self.compared[members[0]].fold(case) for case in self.cases}
@@ -182,7 +185,7 @@ class _Bench:
     def _reference(self, case: str) -> LabelMap:
         label = self.cases[case].label
         if label is None:
-            raise AutosegError(f"Case {case} has no segmentation any more. Put its label file back.")
+            raise AutosegError("it has no segmentation any more. Put its label file back.")
         return read_labels(label)
 
     def _dice(self, prediction: LabelMap, reference: LabelMap) -> list[float]:
