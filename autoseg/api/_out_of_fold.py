@@ -1,7 +1,8 @@
 """Out-of-fold predictions of the trained configurations: every case segmented by the fold that did not see it, with probabilities where needed.
 
 - Nothing is believed: `cases.json` of a fold must list a case for validation and not for training, and `predictions.json` must name the weights
-  that lie there. What is missing or was made with other weights is predicted anew.
+  that lie there. What is missing or was made with other weights is predicted anew. The same goes for the fold of the previous stage that segments a
+  cascade's cases first.
 - Configurations are compared on the same cases. One that lacks folds which others have is left out, unless it was named.
 """
 
@@ -17,6 +18,7 @@ from autoseg.files import read_record, sweep
 from autoseg.inference.model_folder import PLAN, fold_of, stored_fingerprint
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import is_finished
+from autoseg.inference.several import difference
 from autoseg.planning.plan import Plan, read_plan
 from autoseg.progress import Progress
 from autoseg.workspace import Workspace
@@ -68,10 +70,10 @@ def find_out_of_fold(
         nothing is trained, a named configuration is not, they were trained for other labels or channels, or they share no case
     """
     root = place.root / "models" / dataset
-    there = [folder.name for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")] if root.is_dir() else []
-    found = [one for name in configurations or there if (one := _configuration(root / name)) is not None]
-    if lacking := sorted(set(configurations) - {one.name for one in found}):
-        raise AutosegError(f"{listing(lacking)} of {dataset} has no trained fold. Trained are: {', '.join(there) or 'none'}.")
+    there = [folder.name for folder in sorted(root.iterdir()) if _finished_folds(folder)] if root.is_dir() else []
+    if lacking := sorted(set(configurations) - set(there)):
+        raise AutosegError(f"{listing(lacking)} of {dataset} has no fold whose training has ended. There is one of: {', '.join(there) or 'none'}.")
+    found = [_configuration(root / name) for name in configurations or there]
     if not found:
         raise AutosegError(f"No fold of {dataset} is trained yet in {root}. Train all of a configuration: autoseg train 3d_fullres cv -d {dataset}")
     _require_alike(found)
@@ -99,11 +101,14 @@ def make_out_of_fold(
     Raises
     ------
     AutosegError
-        a case cannot be predicted (names it), or another process trains the fold
+        a case cannot be predicted (names it), another process trains the fold, or a cascade's previous stage was trained on one of the cases
     """
     for folder in sorted({one.folders[case.name] for case in cases}, key=lambda folder: int(fold_of(folder))):
         own = [case for case in cases if one.folders[case.name] == folder]
-        if _is_made(one, own, folder, probabilities):
+        before = _previous_fold(one, folder)
+        if before is not None:
+            _require_unseen(before, own, folder)
+        if _is_made(one, own, folder, before, probabilities):
             continue
         what = " with their probabilities" if probabilities else ""
         notify(f"{one.name}, fold {fold_of(folder)}: its {len(own)} validation cases are predicted{what}.")
@@ -112,11 +117,13 @@ def make_out_of_fold(
             segment_validation(folder, own, device, progress=progress, stage=f"{one.name}, fold {fold_of(folder)}")
 
 
-def _configuration(folder: Path) -> OutOfFold | None:
-    """The finished folds of a configuration, or None where there is none."""
-    folds = [entry for entry in sorted(folder.glob("fold_*")) if fold_of(entry).isdecimal() and is_complete(entry)]
-    if not folds:
-        return None
+def _finished_folds(folder: Path) -> list[Path]:
+    return [entry for entry in sorted(folder.glob("fold_*")) if fold_of(entry).isdecimal() and is_complete(entry)]
+
+
+def _configuration(folder: Path) -> OutOfFold:
+    """The finished folds of a configuration that has some."""
+    folds = _finished_folds(folder)
     folders: dict[str, Path] = {}
     for fold in folds:
         for case in _held_out(fold):
@@ -143,16 +150,34 @@ def _held_out(fold: Path) -> list[str]:
 def _require_alike(found: Sequence[OutOfFold]) -> None:
     first = found[0]
     for one in found[1:]:
-        mine, other = first.plan.dataset, one.plan.dataset
-        if (mine.labels, mine.channel_names, mine.file_ending) != (other.labels, other.channel_names, other.file_ending):
+        if unlike := difference(first.plan, one.plan):
             raise AutosegError(
-                f"{first.name} and {one.name} were trained for other labels or channels and cannot be compared. Train one of them again with the"
-                " plan of the other, or name those that belong together: autoseg select NAME NAME"
+                f"{first.name} and {one.name} {unlike}, so they cannot be compared. Train one of them again with the plan of the other, or name those"
+                " that belong together: autoseg select NAME NAME"
             )
 
 
-def _is_made(one: OutOfFold, cases: Sequence[Case], folder: Path, probabilities: bool) -> bool:
-    record = folder / "validation" / RECORD
-    if not record.is_file() or read_record(record).get("weights") != [one.weights[fold_of(folder)]]:
+def _previous_fold(one: OutOfFold, folder: Path) -> Path | None:
+    """The fold of a cascade's previous stage that segments the validation cases of its fold in `folder`."""
+    previous = one.plan.configuration(one.name).previous_stage
+    return folder.parent.with_name(previous) / folder.name if previous else None
+
+
+def _require_unseen(before: Path, cases: Sequence[Case], folder: Path) -> None:
+    held_out = set(_held_out(before))
+    if seen := [case.name for case in cases if case.name not in held_out]:
+        raise AutosegError(
+            f"{before} does not validate on {listing(seen)} (see {CASES} there), which {folder} does: the folds were divided anew between the"
+            " trainings. Train one of them again with --restart."
+        )
+
+
+def _is_made(one: OutOfFold, cases: Sequence[Case], folder: Path, before: Path | None, probabilities: bool) -> bool:
+    path = folder / "validation" / RECORD
+    record = read_record(path) if path.is_file() else {}
+    if record.get("weights") != [one.weights[fold_of(folder)]]:
+        return False
+    previous = record.get("previous")
+    if before is not None and not (isinstance(previous, dict) and previous.get("weights") == [stored_fingerprint(before)]):
         return False
     return all(is_finished(case, one.labels(case.name), probabilities=probabilities) for case in cases)

@@ -58,9 +58,9 @@ class Several:
             raise AutosegError("A mean over configurations needs at least two. Name another, or predict with the one.")
         first = stages[0]
         for stage in stages[1:]:
-            if difference := _difference(first.plan, stage.plan):
+            if unlike := difference(first.plan, stage.plan):
                 raise AutosegError(
-                    f"{first.made_by} and {stage.made_by} {difference}, so their probabilities have no mean."
+                    f"{first.made_by} and {stage.made_by} {unlike}, so their probabilities have no mean."
                     " Train both with one plan, or predict with one of them."
                 )
         self._stages = tuple(stages)
@@ -140,8 +140,8 @@ def place_together(
     return (stages[0] if len(stages) == 1 else Several(stages)), sources
 
 
-def _difference(ours: Plan, theirs: Plan) -> str | None:
-    """In what two plans differ that must agree, in words."""
+def difference(ours: Plan, theirs: Plan) -> str | None:
+    """In what two plans differ that must agree for a mean over configurations, in words that go on from their names."""
     a, b = ours.dataset, theirs.dataset
     if a.labels != b.labels:
         kinds = {a.labels.trained, b.labels.trained}

@@ -326,6 +326,25 @@ def test_a_previous_fold_that_was_trained_again_is_noticed_and_its_segmentations
     assert not bench.said("trained again since")
 
 
+def test_a_selection_judges_no_case_that_the_previous_stage_saw(bench: Bench) -> None:
+    swap_cases(bench)
+    with pytest.raises(AutosegError, match=r"3d_lowres/fold_0 does not validate on BraTS20.*, which .*3d_cascade_fullres/fold_0 does"):
+        autoseg.select([CASCADE], workspace=bench.place, device="cpu")
+
+
+def test_a_selection_judges_a_cascade_by_what_its_previous_stage_says_now(bench: Bench) -> None:
+    record = bench.folder(CASCADE, 0) / "validation" / "predictions.json"
+    bench.train(LOW, "0", epochs=5, seed=8, restart=True)
+    assert read_json(record)["previous"]["weights"] != [stored_fingerprint(bench.folder(LOW, 0))]
+    said: list[str] = []
+    autoseg.select([CASCADE], workspace=bench.place, device="cpu", notify=said.append)
+    assert "3d_cascade_fullres, fold 0: its 1 validation cases are predicted." in said
+    assert read_json(record)["previous"]["weights"] == [stored_fingerprint(bench.folder(LOW, 0))]
+    said.clear()
+    autoseg.select([CASCADE], workspace=bench.place, device="cpu", notify=said.append)
+    assert not said
+
+
 @pytest.mark.parametrize(
     ("length", "said", "target"),
     [

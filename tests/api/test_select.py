@@ -1,6 +1,7 @@
 """A selection among trained configurations, and what prediction makes of it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pytest
 from matplotlib.image import imread
 
 import autoseg
+from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError
 from autoseg.evaluation.postprocessing import Rule, apply_rules
 from autoseg.evaluation.selection import read_selection, write_selection
+from autoseg.imaging.image import Geometry, LabelMap
 from autoseg.imaging.read import read_labels
+from autoseg.imaging.write import write_labels
 
 NAME = "DatasetPhantom20"
 
@@ -102,7 +106,7 @@ def test_a_selection_that_does_not_fit_is_an_error_or_is_said(both: Path, select
 
 
 def test_what_cannot_be_compared_is_refused(both: Path, tmp_path: Path) -> None:
-    with pytest.raises(AutosegError, match=r"4d of DatasetPhantom20 has no trained fold\. Trained are: 2d, 3d_fullres"):
+    with pytest.raises(AutosegError, match=r"4d of DatasetPhantom20 has no fold whose training has ended\. There is one of: 2d, 3d_fullres"):
         autoseg.select(["4d"], workspace=both)
     with pytest.raises(AutosegError, match="brats23 judges lesions"):
         autoseg.select(workspace=both, scheme="brats23")
@@ -126,7 +130,31 @@ def test_a_configuration_with_fewer_folds_is_left_out(both: Path, tmp_path: Path
     assert said[-1] == "Compared on the 2 cases that the trained folds of all have in common."
 
 
-def tmp_path_with_raw(both: Path, place: Path) -> Path:
+def test_configurations_whose_probabilities_have_no_mean_are_not_compared(both: Path, tmp_path: Path) -> None:
+    place = tmp_path_with_raw(both, tmp_path)
+    shutil.copytree(both / "models", place / "models")
+    for path in place.glob(f"models/{NAME}/2d/fold_*/plan.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"transpose_forward": [1, 0, 2]}))
+    with pytest.raises(AutosegError, match="2d and 3d_fullres take the axes of a scan in another order, so they cannot be compared"):
+        autoseg.select(workspace=place, dataset=NAME, device="cpu")
+    autoseg.select(["3d_fullres"], workspace=place, dataset=NAME, device="cpu")
+
+
+def test_a_reference_that_lies_elsewhere_is_named(both: Path, tmp_path: Path) -> None:
+    place = tmp_path_with_raw(both, tmp_path, copy=True)
+    (place / "models").symlink_to(both / "models")
+    case = next(iter(open_dataset(place / "raw_data" / NAME).cases))
+    assert case.label is not None
+    whole = read_labels(case.label)
+    write_labels(LabelMap(whole.array[1:], Geometry.of((23, 24, 24), whole.geometry.spacing)), case.label)
+    with pytest.raises(AutosegError, match=rf"Case {case.name}: shape \(24, 24, 24\) instead of \(23, 24, 24\)"):
+        autoseg.select(workspace=place, dataset=NAME, device="cpu")
+
+
+def tmp_path_with_raw(both: Path, place: Path, *, copy: bool = False) -> Path:
     (place / "raw_data").mkdir()
-    (place / "raw_data" / NAME).symlink_to(both / "raw_data" / NAME)
+    if copy:
+        shutil.copytree(both / "raw_data" / NAME, place / "raw_data" / NAME)
+    else:
+        (place / "raw_data" / NAME).symlink_to(both / "raw_data" / NAME)
     return place

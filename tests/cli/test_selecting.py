@@ -27,7 +27,7 @@ def test_select_prints_what_it_found_and_the_next_command(shell: Shell, trained:
     content["postprocessing"] = [{"kind": "keep_largest", "structure": "WT", "values": [1, 2, 4]}]
     (folder / "selection.json").write_text(json.dumps(content))
     assert "postprocessing.0.becomes: is missing" in shell.fails("predict", "-i", unseen, "-o", tmp_path / "out", cwd=place)
-    assert "no trained fold. Trained are: 3d_fullres" in shell.fails("select", "2d", cwd=place)
+    assert "no fold whose training has ended. There is one of: 3d_fullres" in shell.fails("select", "2d", cwd=place)
 
 
 def test_uncertainty_is_written_beside_predictions(shell: Shell, trained: Path, unseen: Path, tmp_path: Path) -> None:
