@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from autoseg.data.dataset import Case
@@ -56,10 +55,10 @@ def read_doubts(path: Path) -> pd.DataFrame:
 
 def _row(case: Case, segmentation: Path, doubt: float) -> Comparison:
     scan = read_image(case.channels[:1])
-    entropy = read_image([map_files(segmentation, 1)[0]]).array[0]
-    entropy = entropy / 255 if entropy.max(initial=0.0) > 1 else entropy  # pictures hold whole numbers
+    path = map_files(segmentation, 1)[0]
+    entropy = read_image([path]).array[0] / (255 if path.suffix == ".png" else 1)
     geometry = scan.geometry
     return Comparison(
         case.name, scan.array[0], read_labels(segmentation).array, None, geometry.spacing, note=f"doubt {doubt:.3f}",
-        affine=None if geometry.flat else geometry.affine, uncertainty=np.clip(entropy, 0, 1),
+        affine=None if geometry.flat else geometry.affine, uncertainty=entropy,
     )  # fmt: skip

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.postprocessing import Rule
 from autoseg.evaluation.selection import SELECTION, Selection, read_selection
 from autoseg.files import read_record
-from autoseg.inference.model_folder import fold_of, is_trained, trained_folds
+from autoseg.inference.model_folder import PLAN, fold_of, is_trained, trained_folds
+from autoseg.planning.plan import read_plan
 from autoseg.workspace import Workspace
 
 
@@ -106,9 +108,20 @@ def _selected(root: Path) -> Chosen:
             f"{root / SELECTION} names {listing(lacking)}, which is not trained in {root}. Copy its folder there, select again (autoseg select), or"
             " name a configuration with -c."
         )
-    rules = "; ".join(rule.describe() for rule in selection.postprocessing) or "none"
-    reason = f"Following {root / SELECTION}: {' + '.join(names)}; post-processing: {rules}."
-    return Chosen(tuple(trained[name] for name in dict.fromkeys(names)), selection.postprocessing, reason, selection)
+    _require_values(selection.postprocessing, read_plan(trained[names[0]][0] / PLAN).labels, root / SELECTION)
+    return Chosen(tuple(trained[name] for name in names), selection.postprocessing, f"Following {root / SELECTION}: {' + '.join(names)}.", selection)
+
+
+def _require_values(rules: Sequence[Rule], labels: Labels, path: Path) -> None:
+    """Rules speak of label values that there are."""
+    faults = [
+        f"  postprocessing.{place}.{key}: {listing(unknown)} is no label value"
+        for place, rule in enumerate(rules)
+        for key, values in (("values", rule.values), ("becomes", (rule.becomes,)))
+        if (unknown := [value for value in values if value not in labels.values])
+    ]
+    if faults:
+        raise AutosegError("\n".join([f"{path} does not fit the labels {listing(labels.values, limit=20)}. Mend it, or select again:", *faults]))
 
 
 def _configurations(root: Path) -> dict[str, list[Path]]:

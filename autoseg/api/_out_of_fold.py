@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.api._fold import CASES, is_complete, locked
-from autoseg.api._validate import segment_validation
+from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, listing
 from autoseg.files import read_record, sweep
-from autoseg.inference.model_folder import PLAN, fold_of, stored_fingerprint
+from autoseg.inference.model_folder import PLAN, fold_of, recipe_of, require_one_training, stored_fingerprint
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import is_finished
 from autoseg.inference.several import difference
+from autoseg.planning.hardware.compute import prediction_flops
 from autoseg.planning.plan import Plan, read_plan
 from autoseg.progress import Progress
 from autoseg.workspace import Workspace
@@ -30,13 +31,14 @@ class OutOfFold:
 
     Attributes
     ----------
-    name, plan : of the configuration, and what it was trained with
+    name, plan, recipe : of the configuration, and what it was trained with
     folders : case -> folder of the fold that validates on it
     weights : fold -> digest of its weights
     """
 
     name: str
     plan: Plan
+    recipe: str
     folders: Mapping[str, Path]
     weights: Mapping[str, str]
 
@@ -47,6 +49,11 @@ class OutOfFold:
     def probabilities(self, case: str) -> Path:
         """Its probabilities; they need not be there where there is one configuration."""
         return self.folders[case] / "validation" / f"{case}.npz"
+
+    @property
+    def cost(self) -> float:
+        """Arithmetic of predicting a cubic millimetre of a new scan with all its folds."""
+        return prediction_flops(self.plan, self.name, self.recipe) * len(self.weights)
 
     def fold(self, case: str) -> str:
         """The fold that did not see it."""
@@ -96,25 +103,32 @@ def find_out_of_fold(
 def make_out_of_fold(
     one: OutOfFold, cases: Sequence[Case], device: str, *, probabilities: bool, progress: Progress, notify: Callable[[str], None]
 ) -> None:
-    """Predict what is missing of one configuration's segmentations and, if asked for, probabilities.
+    """Validate again each fold of a configuration that lacks the segmentation or, if asked for, the probabilities of a case.
+
+    Parameters
+    ----------
+    one : the configuration
+    cases : all labelled cases that its folds validate on
+    device : as `pick_device` gives it
+    probabilities : whether they are needed
+    progress, notify : told how far it is, and what is done
 
     Raises
     ------
     AutosegError
         a case cannot be predicted (names it), another process trains the fold, or a cascade's previous stage was trained on one of the cases
     """
-    for folder in sorted({one.folders[case.name] for case in cases}, key=lambda folder: int(fold_of(folder))):
-        own = [case for case in cases if one.folders[case.name] == folder]
+    for folder in sorted(set(one.folders.values()), key=lambda folder: int(fold_of(folder))):
+        own = [case for case in cases if one.folders.get(case.name) == folder]
         before = _previous_fold(one, folder)
         if before is not None:
             _require_unseen(before, own, folder)
         if _is_made(one, own, folder, before, probabilities):
             continue
-        what = " with their probabilities" if probabilities else ""
-        notify(f"{one.name}, fold {fold_of(folder)}: its {len(own)} validation cases are predicted{what}.")
+        notify(f"{one.name}, fold {fold_of(folder)}, lacks segmentations or probabilities of its weights, and is validated again.")
         with locked(folder):
             sweep(folder / "validation")
-            segment_validation(folder, own, device, progress=progress, stage=f"{one.name}, fold {fold_of(folder)}")
+            validate(folder, own, device, progress=progress, notify=notify, stage=f"{one.name}, fold {fold_of(folder)}")
 
 
 def _finished_folds(folder: Path) -> list[Path]:
@@ -124,8 +138,10 @@ def _finished_folds(folder: Path) -> list[Path]:
 def _configuration(folder: Path) -> OutOfFold:
     """The finished folds of a configuration that has some."""
     folds = _finished_folds(folder)
+    plan = read_plan(folds[0] / PLAN)
     folders: dict[str, Path] = {}
     for fold in folds:
+        require_one_training(folds[0], plan, fold, read_plan(fold / PLAN), folder.name)
         for case in _held_out(fold):
             if case in folders:
                 raise AutosegError(
@@ -133,7 +149,7 @@ def _configuration(folder: Path) -> OutOfFold:
                     " them again with --restart."
                 )
             folders[case] = fold
-    return OutOfFold(folder.name, read_plan(folds[0] / PLAN), folders, {fold_of(fold): stored_fingerprint(fold) for fold in folds})
+    return OutOfFold(folder.name, plan, recipe_of(folds[0]), folders, {fold_of(fold): stored_fingerprint(fold) for fold in folds})
 
 
 def _held_out(fold: Path) -> list[str]:

@@ -13,7 +13,7 @@ from autoseg.data.inputs import find_all_cases
 from autoseg.errors import AutosegError
 from autoseg.evaluation.postprocessing import apply_rules
 from autoseg.files import require_writable, sweep
-from autoseg.inference.cascade import Ensemble, load_ensemble, trained_on_others
+from autoseg.inference.cascade import TrainedFolds, load_trained, trained_on_others
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import Model, fold_of
 from autoseg.inference.run import Source, predict_cases
@@ -114,8 +114,8 @@ def predict(
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(one) for one in inputs]
     models = choose_models(model, dataset, configuration, folds, workspace)
     chosen = pick_device(device)
-    ensembles = [load_ensemble(folders) for folders in models.members]
-    announce(_understood(ensembles) | {"device": chosen, "input": ", ".join(map(str, sources))})
+    trained = [load_trained(folders) for folders in models.members]
+    announce(_understood(trained) | {"device": chosen, "input": ", ".join(map(str, sources))})
     if models.reason:
         notify(models.reason)
     target = Path(output)
@@ -123,13 +123,16 @@ def predict(
         raise AutosegError(
             f"{target} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
         )
-    cases = find_all_cases(sources, ensembles[0].plan.dataset.channel_names)
+    cases = find_all_cases(sources, trained[0].plan.dataset.channel_names)
     require_writable(target)
-    segmenter, made_by = place_together(ensembles, chosen, step=step, mirror=mirror)
+    segmenter, made_by = place_together(trained, chosen, step=step, mirror=mirror)
     for folders, source in zip(models.members, made_by, strict=True):
         _notice_other_previous(folders, source, notify)
-    _notice_other_weights(models, made_by, notify)
+    _notice_other_weights(models, made_by, notify, some=folds is not None)
     rules = models.rules if postprocessing else ()
+    if models.rules:
+        listed = "; ".join(rule.describe() for rule in models.rules)
+        notify(f"Post-processing: {listed}." if rules else f"Without the post-processing that was selected: {listed}.")
     started = time.monotonic()
     sweep(target)
     outcome = predict_cases(
@@ -145,12 +148,12 @@ def predict(
     )  # fmt: skip
 
 
-def _understood(ensembles: Sequence[Ensemble]) -> dict[str, object]:
+def _understood(trained: Sequence[TrainedFolds]) -> dict[str, object]:
     """Which models will be used, for the first line."""
-    used: dict[str, object] = {"dataset": ensembles[0].plan.dataset.name, "configuration": " + ".join(one.configuration_name for one in ensembles)}
-    folds = list(dict.fromkeys(_folds(one.models) for one in ensembles))
+    used: dict[str, object] = {"dataset": trained[0].plan.dataset.name, "configuration": " + ".join(one.configuration_name for one in trained)}
+    folds = list(dict.fromkeys(_folds(one.models) for one in trained))
     used["fold"] = " and ".join(folds)
-    previous = list(dict.fromkeys(f"{one.previous[0].configuration_name} (fold {_folds(one.previous)})" for one in ensembles if one.previous))
+    previous = list(dict.fromkeys(f"{one.previous[0].configuration_name} (fold {_folds(one.previous)})" for one in trained if one.previous))
     return used | ({"previous stage": " and ".join(previous)} if previous else {})
 
 
@@ -169,13 +172,13 @@ def _notice_other_previous(folders: Sequence[Path], source: Source, notify: Call
             )
 
 
-def _notice_other_weights(models: Chosen, made_by: Sequence[Source], notify: Callable[[str], None]) -> None:
-    """Say when a configuration was trained again, or more of its folds, since it was selected."""
+def _notice_other_weights(models: Chosen, made_by: Sequence[Source], notify: Callable[[str], None], *, some: bool) -> None:
+    """Say when a configuration has other weights or, unless `some` folds were asked for, other folds than when it was selected."""
     if models.selection is None:
         return
     known = {member.configuration: member.weights for member in models.selection.members}
     for source in made_by:
         weights = known[source.configuration]
         now = dict(zip(source.folds, source.weights, strict=True))
-        if weights and any(weights.get(fold) != digest for fold, digest in now.items()):
-            notify(f"{source.configuration} was trained again or further since it was selected. To compare anew: autoseg select")
+        if weights and (any(weights.get(fold) != digest for fold, digest in now.items()) or (weights.keys() != now.keys() and not some)):
+            notify(f"{source.configuration} has other folds or weights than when it was selected. To compare anew: autoseg select")

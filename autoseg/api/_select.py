@@ -1,7 +1,7 @@
 """`select`: which configuration or ensemble to predict with, and with which post-processing, found on out-of-fold predictions."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +37,13 @@ from autoseg.imaging.read import read_labels
 from autoseg.inference.ensembling import mean_argmax, mean_regions
 from autoseg.inference.execution import pick_device
 from autoseg.inference.probabilities import ProbabilityFile
-from autoseg.planning.hardware.compute import prediction_flops
 from autoseg.preprocessing.source import naming
 from autoseg.progress import Progress, silent
 from autoseg.reporting.candidates import draw_candidates
 from autoseg.workspace import Workspace
 
 _Answer = TypeVar("_Answer")
+_MOST_TOGETHER = 4  # cases in memory, each with a few volumes of the scan's size
 _COUNTED = ("nnunet", "brats20")  # schemes whose Dice is one of voxels
 
 
@@ -70,7 +70,7 @@ class Selected:
 
 
 def select(
-    configurations: Sequence[str] = (),
+    configurations: str | Sequence[str] = (),
     *,
     dataset: str | None = None,
     scheme: str = "nnunet",
@@ -104,16 +104,19 @@ def select(
         )
     place = Workspace.find(workspace)
     name = place.resolve(dataset) if dataset else place.current()
-    compared, shared = find_out_of_fold(place, name, tuple(dict.fromkeys(configurations)), notify)
+    wanted = (configurations,) if isinstance(configurations, str) else tuple(dict.fromkeys(configurations))
+    compared, shared = find_out_of_fold(place, name, wanted, notify)
     root = place.root / "models" / name
     require_writable(root)
     sweep(root)
-    cases = _labelled(place, name, shared)
+    known = {case.name: case for case in open_dataset(place.raw(name)).cases if case.label is not None}
     chosen_device = pick_device(device)
     for one in compared:
-        make_out_of_fold(one, cases, chosen_device, probabilities=len(compared) > 1, progress=progress, notify=notify)
+        own = _labelled(known, one.folders, place.raw(name))
+        make_out_of_fold(one, own, chosen_device, probabilities=len(compared) > 1, progress=progress, notify=notify)
+    cases = _labelled(known, shared, place.raw(name))
     bench = _Bench({one.name: one for one in compared}, {case.name: case for case in cases}, scheme)
-    choice = choose(bench.judge(progress), {one.name: prediction_flops(one.plan, one.name) for one in compared})
+    choice = choose(bench.judge(progress), {one.name: one.cost for one in compared})
     rules = bench.rules(choice.chosen.members, progress)
     return _write(root, name, choice, rules, bench)
 
@@ -179,7 +182,11 @@ class _Bench:
                     f"{file.path} holds {file.channels} channels of {file.shape} voxels; {self.first.plan.output_channels} of {own.array.shape} are"
                     " expected. Remove it: autoseg select makes it anew."
                 )
-        classes = mean_regions(files, labels.painted_classes) if self.first.plan.learns_regions else mean_argmax(files)
+        try:
+            classes = mean_regions(files, labels.painted_classes) if self.first.plan.learns_regions else mean_argmax(files)
+        except ValueError as error:
+            named = listing(file.path for file in files)
+            raise AutosegError(f"Case {case}: {error} in one of {named}. Remove them: autoseg select makes them anew.") from error
         return LabelMap(labels.to_values(classes), own.geometry)
 
     def _reference(self, case: str) -> LabelMap:
@@ -195,17 +202,16 @@ class _Bench:
         return [float(row.metrics["dice"]) for row in rows]
 
 
-def _labelled(place: Workspace, dataset: str, names: Sequence[str]) -> list[Case]:
-    known = {case.name: case for case in open_dataset(place.raw(dataset)).cases}
-    if gone := [name for name in names if name not in known or known[name].label is None]:
-        raise AutosegError(f"{place.raw(dataset)} has no segmentation of {listing(gone)} any more, which were trained on. Put the files back.")
+def _labelled(known: Mapping[str, Case], names: Iterable[str], raw: Path) -> list[Case]:
+    if gone := [name for name in names if name not in known]:
+        raise AutosegError(f"{raw} has no segmentation of {listing(gone)} any more, which were trained on. Put the files back.")
     return [known[name] for name in names]
 
 
 def _for_each(cases: Sequence[str], work: Callable[[str], _Answer], progress: Progress, stage: str) -> dict[str, _Answer]:
     """The answers of all cases, a few at a time in threads: reading and inflating release the interpreter."""
     found: dict[str, _Answer] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as executor:
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_TOGETHER)) as executor:
         for case, answer in zip(cases, executor.map(work, cases), strict=True):
             found[case] = answer
             progress(stage, len(found), len(cases), case)

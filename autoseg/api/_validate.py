@@ -10,7 +10,7 @@ from autoseg.evaluation.targets import targets_learned
 from autoseg.files import read_json, remove_folder
 from autoseg.imaging.image import Shape3
 from autoseg.imaging.read import read_image, read_labels
-from autoseg.inference.cascade import load_ensemble
+from autoseg.inference.cascade import load_trained
 from autoseg.inference.model_folder import fold_of
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import Source, is_finished, predict_cases, record_of
@@ -26,9 +26,10 @@ def validate(
     cases: list[Case],
     device: str,
     *,
-    shapes: Mapping[str, Shape3],
+    shapes: Mapping[str, Shape3] | None = None,
     progress: Progress = silent,
     notify: Callable[[str], None] = lambda text: None,
+    stage: str = "validate",
 ) -> Evaluation:
     """Predict and judge cases with the model in `folder`.
 
@@ -40,22 +41,23 @@ def validate(
     folder : of a trained fold; for a cascade the same fold of its previous stage is used, because the others were trained on these cases
     cases : with labels, at least one
     device : as `pick_device` gives it
-    shapes : case -> voxels along Z, Y, X once it is ready, to say how long it will take
+    shapes : case -> voxels along Z, Y, X once it is ready, to say how long it will take; None: nobody knows
     progress, notify : told how far it is, and how long it will take
+    stage : name of the predictions in the progress
 
     Raises
     ------
     AutosegError
         a case cannot be read, predicted or judged (names it); what was finished before stays
     """
-    segmenter, source = load_ensemble([folder], previous_fold=fold_of(folder)).place(device)
+    segmenter, source = load_trained([folder], previous_fold=fold_of(folder)).place(device)
     labels = segmenter.plan.labels
     output = _validation_folder(folder, source)
     ahead = [case.name for case in cases if not is_finished(case, output / f"{case.name}{segmenter.plan.dataset.file_ending}", probabilities=True)]
-    seconds = segmenter.expected_seconds(shapes[name] for name in ahead)
+    time = f": about {duration(max(1.0, segmenter.expected_seconds(shapes[name] for name in ahead)))}" if shapes is not None else ""
     there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
-    notify(f"Validation of {len(cases)} cases at full resolution{there} ({segmenter.execution.describe()}): about {duration(max(1.0, seconds))}.")
-    outcome = predict_cases(segmenter, cases, output, source, probabilities=True, progress=progress, stage="validate")
+    notify(f"Validation of {len(cases)} cases at full resolution{there} ({segmenter.execution.describe()}){time}.")
+    outcome = predict_cases(segmenter, cases, output, source, probabilities=True, progress=progress, stage=stage)
     references = {case.name: case.label for case in cases if case.label}
     targets = targets_learned(labels, regions=segmenter.plan.learns_regions)
     evaluation = evaluate_folder(outcome.files, references, labels, targets=targets, progress=progress)
@@ -63,15 +65,6 @@ def validate(
     draw_scores(evaluation.table, folder / "scores.png")
     draw_cases(cases, outcome.files, evaluation, labels, folder / "validation.png")
     return evaluation
-
-
-def segment_validation(folder: Path, cases: Sequence[Case], device: str, *, progress: Progress = silent, stage: str = "validate") -> None:
-    """Have `validation/` of a trained fold hold the segmentation and the probabilities of every one of these cases.
-
-    Parameters and errors as of `validate`. Cases that have both, made with the weights that lie there, are passed over.
-    """
-    segmenter, source = load_ensemble([folder], previous_fold=fold_of(folder)).place(device)
-    predict_cases(segmenter, cases, _validation_folder(folder, source), source, probabilities=True, progress=progress, stage=stage)
 
 
 def draw_cases(

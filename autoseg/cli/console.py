@@ -4,6 +4,7 @@
 - On a terminal progress is a bar; in a log file it is a line now and then.
 """
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,11 @@ def headline(command: str, **understood: object) -> None:
 def note(text: str) -> None:
     """A line on standard error."""
     typer.echo(text, err=True)
+
+
+def same_place(dataset: str | None, workspace: Path | None) -> str:
+    """The options that a next command needs to find what this one worked on; where they were given."""
+    return (f" -d {dataset}" if dataset else "") + (f" -w {shlex.quote(str(workspace))}" if workspace else "")
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:

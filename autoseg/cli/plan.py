@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 import typer
 
 from autoseg.cli.check import show_warnings
-from autoseg.cli.console import WorkspaceOption, headline, note, showing_progress
+from autoseg.cli.console import WorkspaceOption, headline, note, same_place, showing_progress
 from autoseg.cli.decisions import show_configurations, show_reasons
 from autoseg.errors import AutosegError
 
@@ -95,7 +95,7 @@ def _plan_dataset(dataset: str, wishes: Wishes, *, workspace: Path | None, expla
     show_warnings(made.report)
     _show(made.plan, explain, device="auto" if preprocess else None)
     _tell_ready(made)
-    typer.echo(f"\nThe plan is {made.path}; edit it if you like. Next: autoseg train {_first(made.plan)} 0")
+    typer.echo(f"\nThe plan is {made.path}; edit it if you like. Next: autoseg train {_first(made.plan)} 0{same_place(None, workspace)}")
 
 
 def _understood(wishes: Wishes) -> dict[str, object]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, show_table, showing_progress
+from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, same_place, show_table, showing_progress
 
 if TYPE_CHECKING:
     from autoseg.api import Selected
@@ -34,7 +34,7 @@ def select(
     for rule in selected.rules.rules:
         typer.echo(f"- {rule.describe()}")
     typer.echo(f"Written: {selected.path}, {selected.csv} and {selected.picture}")
-    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT{f' -d {name}' if dataset else ''}")
+    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT{same_place(name if dataset else None, workspace)}")
 
 
 def show_candidates(selected: "Selected", scheme: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, showing_progress, stoppable
+from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, same_place, showing_progress, stoppable
 from autoseg.cli.crossval import in_short
 from autoseg.cli.evaluate import means_in_short, show_means
 from autoseg.progress import duration
@@ -54,4 +54,4 @@ def train(
             if scored.scores:
                 typer.echo(in_short(scored.name, scored.scores))
         typer.echo(f"Structures, folds and intervals: autoseg crossval {configuration} -d {name}, and {done.csv}")
-    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{f' -d {name}' if dataset else ''}")
+    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{same_place(name if dataset else None, workspace)}")

@@ -28,7 +28,7 @@ from autoseg.preprocessing.previous import bring_to_grid
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class TrainedFolds:
     """Trained networks before they are placed on a device.
 
     Attributes
@@ -158,7 +158,7 @@ class Cascade:
         return replace(ready.own, previous=classes), lambda done, total: progress(first + done, both)
 
 
-def load_ensemble(folders: Sequence[Path], *, previous_fold: str | None = None) -> Ensemble:
+def load_trained(folders: Sequence[Path], *, previous_fold: str | None = None) -> TrainedFolds:
     """Load folds of one configuration and, for a cascade, those of its previous stage.
 
     Parameters
@@ -174,14 +174,14 @@ def load_ensemble(folders: Sequence[Path], *, previous_fold: str | None = None) 
     models = load_folds(list(folders))
     name, previous = models[0].configuration_name, models[0].configuration.previous_stage
     if previous is None:
-        return Ensemble(models, [])
+        return TrainedFolds(models, [])
     before = load_folds(_previous_folders(folders[0], name, previous, previous_fold))
     if before[0].configuration_name != previous:
         raise AutosegError(
             f"{before[0].folder} holds a model of '{before[0].configuration_name}', not of '{previous}' that '{name}' builds on."
             " Copy the right one there."
         )
-    return Ensemble(models, before)
+    return TrainedFolds(models, before)
 
 
 def at_spacing(shape: Shape3, before: Configuration, after: Configuration) -> Shape3:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autoseg.errors import AutosegError
-from autoseg.files import read_json, write_json
+from autoseg.files import read_json, read_record, write_json
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.networks.weights import load_weights, weights_of, write_tensors
@@ -77,6 +77,17 @@ def trained_folds(folder: Path) -> list[Path]:
     return [entry for entry in found if entry.name != "fold_all"] or found
 
 
+def recipe_of(folder: Path) -> str:
+    """The recipe that a model was trained with.
+
+    Raises
+    ------
+    AutosegError
+        the model's record is damaged
+    """
+    return str(read_record(folder / MODEL).get("recipe", "default"))
+
+
 def fold_of(folder: Path) -> str:
     """The fold that a model folder is named for: "0".."4" or "all"."""
     return folder.name.removeprefix("fold_")
@@ -123,11 +134,22 @@ def load_folds(folders: list[Path]) -> list[Model]:
     models = [load_model(folder) for folder in folders]
     first = models[0]
     for model in models[1:]:
-        if model.plan.dataset.labels != first.plan.dataset.labels or model.plan.dataset.channel_names != first.plan.dataset.channel_names:
-            raise AutosegError(f"{model.folder} and {first.folder} were trained for other labels or channels and cannot be ensembled.")
-        if _decisions(model.configuration) != _decisions(first.configuration):
-            raise AutosegError(f"{model.folder} and {first.folder} were trained with different plans: train them again, or predict with one (-f).")
+        require_one_training(first.folder, first.plan, model.folder, model.plan, model.configuration_name)
     return models
+
+
+def require_one_training(first: Path, first_plan: Plan, other: Path, other_plan: Plan, name: str) -> None:
+    """Two folds of a configuration can work together.
+
+    Raises
+    ------
+    AutosegError
+        they were trained for other labels or channels, or with different plans; names both folders
+    """
+    if first_plan.dataset.labels != other_plan.dataset.labels or first_plan.dataset.channel_names != other_plan.dataset.channel_names:
+        raise AutosegError(f"{other} and {first} were trained for other labels or channels and cannot be ensembled.")
+    if _decisions(first_plan.configuration(name)) != _decisions(other_plan.configuration(name)):
+        raise AutosegError(f"{other} and {first} were trained with different plans: train them again, or predict with one (-f).")
 
 
 def _decisions(configuration: Configuration) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def predict_cases(
     sweep(output / FOLDER)
 
     def finished(case: Case) -> bool:
-        return is_finished(case, *wanted[case.name]) and (table is None or case.name in table)
+        return _all_newer(case, wanted[case.name]) and (table is None or case.name in table)
 
     waiting = [case for case in cases if overwrite or not finished(case)]
     waiting_names = {case.name for case in waiting}
@@ -165,10 +165,13 @@ def record_of(source: Source | Sequence[Source], rules: Sequence[Mapping[str, ob
     return record
 
 
-def is_finished(case: Case, target: Path, *beside: Path, probabilities: bool = False) -> bool:
-    """Whether a case's prediction, and what else is wanted of it, is there, newer than its images and than the record of what made it."""
-    wanted = [target, *beside, *([_probability_file(target)] if probabilities else [])]
-    before = [path for path in (*case.channels, target.with_name(RECORD)) if path.is_file()]  # a missing image is the reader's to name
+def is_finished(case: Case, target: Path, *, probabilities: bool = False) -> bool:
+    """Whether a case's segmentation, and its probabilities if wanted, are there, newer than its images and than the record of what made them."""
+    return _all_newer(case, _wanted(target, probabilities, 0))
+
+
+def _all_newer(case: Case, wanted: Sequence[Path]) -> bool:
+    before = [path for path in (*case.channels, wanted[0].with_name(RECORD)) if path.is_file()]  # a missing image is the reader's to name
     newest = max((path.stat().st_mtime_ns for path in before), default=0)
     return all(path.is_file() and path.stat().st_mtime_ns >= newest for path in wanted)
 

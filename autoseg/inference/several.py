@@ -15,7 +15,7 @@ import torch
 
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Image, Shape3
-from autoseg.inference.cascade import Ensemble, at_spacing
+from autoseg.inference.cascade import TrainedFolds, at_spacing
 from autoseg.inference.decide import Prediction, decide
 from autoseg.inference.execution import Execution, enough_memory
 from autoseg.inference.logits import Logits
@@ -120,13 +120,13 @@ class Several:
 
 
 def place_together(
-    ensembles: Sequence[Ensemble], device: str, *, step: float | None = None, mirror: bool = True
+    trained: Sequence[TrainedFolds], device: str, *, step: float | None = None, mirror: bool = True
 ) -> tuple[Segmenter[Any], tuple[Source, ...]]:
     """Place one configuration or several on a device; also what each is, for the record.
 
     Parameters
     ----------
-    ensembles : at least one
+    trained : at least one
     device, step, mirror : as of `Predictor`, for all of them
 
     Raises
@@ -134,7 +134,7 @@ def place_together(
     AutosegError
         as of `Predictor` and `Several`
     """
-    placed = [ensemble.place(device, step=step, mirror=mirror) for ensemble in ensembles]
+    placed = [folds.place(device, step=step, mirror=mirror) for folds in trained]
     sources = tuple(source for _, source in placed)
     stages = [stage for stage, _ in placed]
     return (stages[0] if len(stages) == 1 else Several(stages)), sources

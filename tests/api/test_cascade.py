@@ -19,7 +19,7 @@ from autoseg.data.phantom import MODALITIES, write_phantoms
 from autoseg.errors import AutosegError, Interrupted
 from autoseg.files import read_json
 from autoseg.imaging.read import read_image, read_labels
-from autoseg.inference.cascade import load_ensemble
+from autoseg.inference.cascade import load_trained
 from autoseg.inference.model_folder import load_model, stored_fingerprint
 from autoseg.inference.predictor import Predictor
 from autoseg.planning.plan import Plan, read_plan, validate_plan, write_plan
@@ -180,7 +180,7 @@ def test_validation_uses_the_fold_that_did_not_see_the_cases_and_prediction_all(
     record = read_json(bench.place / "out" / "predictions.json")
     assert record["previous"]["folds"] == ["0", "1", "2"]
     assert record["previous"]["weights"] == [stored_fingerprint(bench.folder(LOW, fold)) for fold in range(3)]
-    alone, _ = load_ensemble([folder], previous_fold="0").place("cpu")
+    alone, _ = load_trained([folder], previous_fold="0").place("cpu")
     image = read_image(open_dataset(bench.place / "raw_data" / NAME).cases[int(case[-1]) - 1].channels)
     expected = alone.predict(alone.prepare(image)).labels.array
     np.testing.assert_array_equal(read_labels(folder / "validation" / f"{case}.nii.gz").array, expected)
@@ -338,7 +338,7 @@ def test_a_selection_judges_a_cascade_by_what_its_previous_stage_says_now(bench:
     assert read_json(record)["previous"]["weights"] != [stored_fingerprint(bench.folder(LOW, 0))]
     said: list[str] = []
     autoseg.select([CASCADE], workspace=bench.place, device="cpu", notify=said.append)
-    assert "3d_cascade_fullres, fold 0: its 1 validation cases are predicted." in said
+    assert "3d_cascade_fullres, fold 0, lacks segmentations or probabilities of its weights, and is validated again." in said
     assert read_json(record)["previous"]["weights"] == [stored_fingerprint(bench.folder(LOW, 0))]
     said.clear()
     autoseg.select([CASCADE], workspace=bench.place, device="cpu", notify=said.append)

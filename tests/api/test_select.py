@@ -76,7 +76,8 @@ def test_prediction_follows_the_selection(both: Path, selected: autoseg.Selected
     said: list[str] = []
     plain = autoseg.predict(case, tmp_path / "plain", workspace=both, device="cpu", postprocessing=False, notify=said.append)
     ruled = autoseg.predict(case, tmp_path / "ruled", workspace=both, device="cpu")
-    assert said[0] == f"Following {path}: 2d + 3d_fullres; post-processing: {rule.describe()}."
+    assert said[0] == f"Following {path}: 2d + 3d_fullres."
+    assert said[-1] == f"Without the post-processing that was selected: {rule.describe()}."
     assert ruled.configuration == "2d + 3d_fullres" and ruled.folds == ("0", "1", "2")
     ((name, plain_file),) = plain.files.items()
     assert np.array_equal(read_labels(ruled.files[name]).array, apply_rules(read_labels(plain_file), [rule]).array)
@@ -102,7 +103,7 @@ def test_a_selection_that_does_not_fit_is_an_error_or_is_said(both: Path, select
     write_selection(selected.selection.model_copy(update={"members": (other,)}), path)
     said: list[str] = []
     autoseg.predict(case, tmp_path / "out", workspace=both, device="cpu", notify=said.append)
-    assert any(line.startswith("2d was trained again or further since") and "autoseg select" in line for line in said)
+    assert any(line.startswith("2d has other folds or weights than when it was selected") and "autoseg select" in line for line in said)
 
 
 def test_what_cannot_be_compared_is_refused(both: Path, tmp_path: Path) -> None:
@@ -158,3 +159,40 @@ def tmp_path_with_raw(both: Path, place: Path, *, copy: bool = False) -> Path:
     else:
         (place / "raw_data" / NAME).symlink_to(both / "raw_data" / NAME)
     return place
+
+
+def test_rules_must_speak_of_values_that_there_are(both: Path, selected: autoseg.Selected, tmp_path: Path) -> None:
+    case = next((both / "raw_data" / NAME).iterdir())
+    path = both / "models" / NAME / "selection.json"
+    rule = Rule(kind="remove_small", structure="x", values=(3, 4), becomes=70000, below_mm3=1.0)
+    write_selection(selected.selection.model_copy(update={"postprocessing": (rule,)}), path)
+    with pytest.raises(AutosegError, match=r"postprocessing\.0\.values: 3 is no label value\n  postprocessing\.0\.becomes: 70000 is no label value"):
+        autoseg.predict(case, tmp_path / "out", workspace=both, device="cpu")
+
+
+def test_folds_of_different_plans_are_not_compared(both: Path, tmp_path: Path) -> None:
+    place = tmp_path_with_raw(both, tmp_path)
+    shutil.copytree(both / "models" / NAME / "2d", place / "models" / NAME / "2d")
+    plan = place / "models" / NAME / "2d" / "fold_1" / "plan.json"
+    content = json.loads(plan.read_text())
+    content["configurations"]["2d"]["training"]["iterations_per_epoch"] = 7
+    plan.write_text(json.dumps(content))
+    with pytest.raises(AutosegError, match=r"fold_1 and .*fold_0 were trained with different plans"):
+        autoseg.select("2d", workspace=place, dataset=NAME)
+
+
+def test_probabilities_that_are_damaged_are_named(both: Path, tmp_path: Path) -> None:
+    place = tmp_path_with_raw(both, tmp_path)
+    shutil.copytree(both / "models" / NAME, place / "models" / NAME)
+    npz = next((place / "models" / NAME / "2d" / "fold_0" / "validation").glob("*.npz"))
+    with np.load(npz) as archive:
+        content = dict(archive)
+    content["probabilities"][0, 0, 0, 0] = np.nan
+    np.savez(npz, **content)
+    with pytest.raises(AutosegError, match=r"holds what is not a number in one of .*Remove them"):
+        autoseg.select(workspace=place, dataset=NAME, device="cpu")
+    npz.write_bytes(npz.read_bytes()[:100])
+    with pytest.raises(AutosegError, match="cannot be read"):
+        autoseg.select(workspace=place, dataset=NAME, device="cpu")
+    npz.unlink()
+    assert autoseg.select(workspace=place, dataset=NAME, device="cpu", scheme="brats20").selection.cases == 3  # it was made anew

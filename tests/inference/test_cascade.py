@@ -17,7 +17,7 @@ from autoseg.files import read_json
 from autoseg.imaging.image import Geometry, Image
 from autoseg.imaging.read import read_labels
 from autoseg.imaging.write import write_image
-from autoseg.inference.cascade import Cascade, load_ensemble, trained_on_others
+from autoseg.inference.cascade import Cascade, load_trained, trained_on_others
 from autoseg.inference.model_folder import Model, save_weights, start_model_folder, weights_fingerprint
 from autoseg.inference.predictor import Predictor
 from autoseg.inference.run import RECORD, Source, predict_cases, record_of
@@ -168,7 +168,7 @@ def models(tmp_path: Path, small_plan: Plans, random_model: Models) -> Path:
 
 
 def test_both_stages_are_loaded_and_named(models: Path, telling_scan: Scans, tmp_path: Path) -> None:
-    ensemble = load_ensemble([models / "second" / "fold_1"])
+    ensemble = load_trained([models / "second" / "fold_1"])
     assert (ensemble.configuration_name, [model.folder.name for model in ensemble.previous]) == ("second", ["fold_0", "fold_1"])
     cascade, source = ensemble.place("cpu", step=0.9, mirror=False)
     assert isinstance(cascade, Cascade) and (source.step, source.mirror) == (0.9, False)
@@ -185,14 +185,14 @@ def test_both_stages_are_loaded_and_named(models: Path, telling_scan: Scans, tmp
     assert (record["previous"]["configuration"], record["previous"]["folds"]) == ("small", ["0", "1"])
     assert record["previous"]["weights"] == [weights_fingerprint(model) for model in ensemble.previous]
 
-    alone, other = load_ensemble([models / "second" / "fold_1"], previous_fold="1").place("cpu", step=0.9, mirror=False)
+    alone, other = load_trained([models / "second" / "fold_1"], previous_fold="1").place("cpu", step=0.9, mirror=False)
     assert other.previous is not None and other.previous.folds == ("1",)
     with pytest.raises(AutosegError, match="another model or with other settings"):
         predict_cases(alone, [case], tmp_path / "out", other)
 
 
 def test_a_record_of_one_stage_names_no_other(models: Path) -> None:
-    ensemble = load_ensemble([models / "small" / "fold_0", models / "small" / "fold_1"])
+    ensemble = load_trained([models / "small" / "fold_0", models / "small" / "fold_1"])
     assert ensemble.previous == []
     segmenter, source = ensemble.place("cpu")
     assert isinstance(segmenter, Predictor)
@@ -202,22 +202,22 @@ def test_a_record_of_one_stage_names_no_other(models: Path) -> None:
 def test_a_stage_that_is_missing_is_named_with_where_it_belongs(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fold = models / "second" / "fold_1"
     with pytest.raises(AutosegError, match=r"'second' builds on .* no trained fold 4 of it in .*models/small\..*autoseg train small 4"):
-        load_ensemble([fold], previous_fold="4")
+        load_trained([fold], previous_fold="4")
     monkeypatch.chdir(fold)
-    assert len(load_ensemble([Path()]).previous) == 2  # beside it, also where the path does not say so
+    assert len(load_trained([Path()]).previous) == 2  # beside it, also where the path does not say so
     monkeypatch.chdir(fold.parent)
-    assert len(load_ensemble([Path("fold_1/../fold_1")]).previous) == 2
+    assert len(load_trained([Path("fold_1/../fold_1")]).previous) == 2
     (models / "small").rename(models / "elsewhere")
     with pytest.raises(AutosegError, match=r"no trained fold of it in .*small\..*autoseg train small cv"):
-        load_ensemble([fold])
+        load_trained([fold])
     (models / "second").rename(models / "small")
     with pytest.raises(AutosegError, match="holds a model of 'second', not of 'small'"):
-        load_ensemble([models / "small" / "fold_1"])
+        load_trained([models / "small" / "fold_1"])
 
 
 def test_weights_that_a_cascade_was_not_trained_on_are_known(models: Path) -> None:
     fold = models / "second" / "fold_1"
-    _, source = load_ensemble([fold]).place("cpu")
+    _, source = load_trained([fold]).place("cpu")
     assert source.previous is not None
     assert trained_on_others(fold, source.previous) == []  # nobody knows
     known = dict(zip(source.previous.folds, source.previous.weights, strict=True))

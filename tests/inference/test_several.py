@@ -20,7 +20,7 @@ from autoseg.imaging.image import Geometry, Image
 from autoseg.imaging.read import read_image, read_labels
 from autoseg.imaging.resample import resample
 from autoseg.imaging.write import write_image
-from autoseg.inference.cascade import Cascade, load_ensemble
+from autoseg.inference.cascade import Cascade, load_trained
 from autoseg.inference.decide import Prediction
 from autoseg.inference.model_folder import Model, save_weights, start_model_folder
 from autoseg.inference.predictor import Predictor, Stage
@@ -212,7 +212,7 @@ def a_case(folder: Path, name: str, seed: int) -> Case:
 
 
 def test_the_record_names_all_members(models: Path, tmp_path: Path) -> None:
-    ensembles = [load_ensemble([models / name / "fold_0"]) for name in ("small", "other")]
+    ensembles = [load_trained([models / name / "fold_0"]) for name in ("small", "other")]
     segmenter, sources = place_together(ensembles, "cpu", mirror=False)
     assert isinstance(segmenter, Several) and [source.configuration for source in sources] == ["small", "other"]
     case = a_case(tmp_path / "in", "a", 1)
@@ -236,12 +236,12 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from autoseg.data.dataset import Case
-from autoseg.inference.cascade import load_ensemble
+from autoseg.inference.cascade import load_trained
 from autoseg.inference.run import predict_cases
 from autoseg.inference.several import place_together
 
 root = Path(sys.argv[1])
-segmenter, sources = place_together([load_ensemble([root / "models" / name / "fold_0"]) for name in ("small", "other")], "cpu")
+segmenter, sources = place_together([load_trained([root / "models" / name / "fold_0"]) for name in ("small", "other")], "cpu")
 
 def die(stage, done, total, note=""):
     if done >= 1900:  # the second member of the second case is at work, logits of the first wait
@@ -256,7 +256,7 @@ def test_a_killed_run_leaves_nothing_behind_and_is_taken_up(models: Path, tmp_pa
     cases = [a_case(tmp_path / "in", name, seed) for seed, name in enumerate("abc")]
     ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     assert ended.returncode == -signal.SIGKILL
-    segmenter, sources = place_together([load_ensemble([models / name / "fold_0"]) for name in ("small", "other")], "cpu")
+    segmenter, sources = place_together([load_trained([models / name / "fold_0"]) for name in ("small", "other")], "cpu")
     outcome = predict_cases(segmenter, cases, tmp_path / "out", sources, probabilities=True, uncertainty=True)
     assert not {"b", "c"} & set(outcome.skipped)
     names = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file() and not path.name.startswith(".autoseg-")]
@@ -272,7 +272,7 @@ def test_errors_leave_nothing_behind(models: Path, tmp_path: Path, random_model:
         def forward(self, x: Tensor) -> Tensor:
             return x.new_full((1, 4, *x.shape[2:]), float("nan"))
 
-    ensembles = [load_ensemble([models / name / "fold_0"]) for name in ("small", "other")]
+    ensembles = [load_trained([models / name / "fold_0"]) for name in ("small", "other")]
     plan = ensembles[0].plan
     placed = [ensemble.place("cpu") for ensemble in ensembles]
     broken = Predictor([Model(Path("fold_0"), plan, "other", Broken())], "cpu")

@@ -124,8 +124,10 @@ def training_seconds(configuration: Configuration, in_channels: int, num_classes
     return configuration.training.epochs * epoch_seconds(configuration, in_channels, num_classes, throughput)
 
 
-def prediction_flops(plan: Plan, name: str) -> float:
-    """Arithmetic of predicting one cubic millimetre with one fold, mirrored images and a cascade's previous stage included.
+def prediction_flops(plan: Plan, name: str, recipe: str) -> float:
+    """Arithmetic of predicting one cubic millimetre with one fold, mirrored images and one fold of a cascade's previous stage included.
+
+    Images are mirrored along those of the plan's axes that the recipe mirrored in training; the previous stage was trained with the same recipe.
 
     Windows overlap as the plan's step says; at the borders of a scan they overlap more, which is not counted. Slices of a 2D configuration are as
     thick as in the finest of the plan's 3D configurations, 1 mm where there is none.
@@ -136,8 +138,9 @@ def prediction_flops(plan: Plan, name: str) -> float:
     millimetres = prod(size * step * settings.step for size, step in zip(configuration.patch_size, configuration.spacing, strict=True))
     if configuration.dimensions == 2:
         millimetres *= min((one.spacing[0] for one in plan.configurations.values() if one.dimensions == 3), default=1.0)
-    own = window * 2.0 ** len(settings.mirror_axes) / millimetres
-    return own + (prediction_flops(plan, configuration.previous_stage) if configuration.previous_stage else 0.0)
+    mirrored = set(settings.mirror_axes).intersection(configuration.training.recipes[recipe].augmentation.mirror_axes)  # type: ignore[index]
+    own = window * 2.0 ** len(mirrored) / millimetres
+    return own + (prediction_flops(plan, configuration.previous_stage, recipe) if configuration.previous_stage else 0.0)
 
 
 @dataclass(frozen=True)

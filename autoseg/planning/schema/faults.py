@@ -110,6 +110,8 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> Iterator[Fault]:
     unknown = {detail["loc"][:-1] for detail in details if detail["loc"][-1:] == ("[key]",)}
     for detail in details:
         place, kind, value = detail["loc"], detail["type"], detail["input"]
+        if kind == "too_short" and any(other["loc"][: len(place)] == place and len(other["loc"]) > len(place) for other in details):
+            continue  # pydantic does not count entries that are faulty themselves
         if any(place[:depth] in unknown for depth in range(1, len(place))) and place[-1] != "[key]":
             continue  # what stands under a wrong key is another matter
         context: dict[str, Any] = detail.get("ctx", {})
