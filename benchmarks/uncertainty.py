@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from autoseg.api._out_of_fold import OutOfFold, find_out_of_fold
-from autoseg.data.dataset import Case
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError
 from autoseg.evaluation.evaluate import evaluate_case
@@ -74,30 +73,32 @@ def main() -> None:
 def measure(place: Workspace, dataset: str | None) -> dict[str, pd.DataFrame]:
     """Configuration, or all joined by " + " -> a row a case, with the error and what might follow it."""
     name = place.resolve(dataset) if dataset else place.current()
-    cases = {case.name: case for case in open_dataset(place.raw(name)).cases}
-    trained = [folder.name for folder in sorted((place.root / "models" / name).iterdir()) if any(folder.glob("fold_*/validation/*.npz"))]
+    references = {case.name: case.label for case in open_dataset(place.raw(name)).cases if case.label is not None}
+    root = place.root / "models" / name
+    trained = sorted({file.relative_to(root).parts[0] for file in root.glob("*/fold_*/validation/*.npz")})
+    if not trained:
+        raise AutosegError(f"{root} has no out-of-fold probabilities. Train two configurations, and let autoseg select make them.")
     configurations = [one for other in trained for one in find_out_of_fold(place, name, (other,), print)[0]]
     groups = [[one] for one in configurations] + ([configurations] if len(configurations) > 1 else [])
-    tables = {" + ".join(one.name for one in group): table(group, cases) for group in groups}
+    tables = {" + ".join(one.name for one in group): table(group, references) for group in groups}
     *alone, together = tables.values()
     for one in alone:
         one[DISAGREEMENT] = together[DISAGREEMENT]
     return tables
 
 
-def table(members: Sequence[OutOfFold], cases: dict[str, Case]) -> pd.DataFrame:
+def table(members: Sequence[OutOfFold], references: dict[str, Path]) -> pd.DataFrame:
     """A row for each case of which all members have probabilities."""
-    shared = set.intersection(*(set(one.folders) for one in members))
-    there = [cases[name] for name in sorted(shared) if all(one.probabilities(name).is_file() for one in members)]
-    return pd.DataFrame([row(members, case) for case in there], index=[case.name for case in there])
+    shared = set.intersection(set(references), *(set(one.folders) for one in members))
+    there = [case for case in sorted(shared) if all(one.probabilities(case).is_file() for one in members)]
+    return pd.DataFrame([row(members, case, read_labels(references[case])) for case in there], index=there)
 
 
-def row(members: Sequence[OutOfFold], case: Case) -> dict[str, float]:
+def row(members: Sequence[OutOfFold], case: str, reference: LabelMap) -> dict[str, float]:
     """What is measured of a case."""
     plan = members[0].plan
-    own = [np.stack([channel.astype(np.float32) for channel in ProbabilityFile.open(one.probabilities(case.name))]) for one in members]
-    soft_CZYX, classes_ZYX = np.mean(own, axis=0, dtype=np.float32), decided(own, plan)
-    reference = read_labels(case.label)
+    own = [np.stack([channel.astype(np.float32) for channel in ProbabilityFile.open(one.probabilities(case))]) for one in members]
+    soft_CZYX, classes_ZYX = np.stack(own).mean(axis=0), decided(own, plan)
     geometry, shape = reference.geometry, classes_ZYX.shape
     box = (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
     gauge = Gauge(plan, len(members), shape)
