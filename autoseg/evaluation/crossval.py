@@ -68,7 +68,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
     Raises
     ------
     AutosegError
-        the file is missing, is no table, or lacks a column or every row
+        the file is missing, is no table, lacks a column or every row, or holds something else where a number belongs
     """
     try:
         table = pd.read_csv(path, dtype={"case": str, "target": str, "scheme": str}, keep_default_na=False, na_values=[""])
@@ -78,6 +78,10 @@ def read_metrics(path: Path) -> pd.DataFrame:
         raise AutosegError(f"{path} lacks the columns {', '.join(missing)}. Is it the table of an evaluation? Remove it and validate the fold again.")
     if table.empty:
         raise AutosegError(f"{path} holds no case. Remove it and validate the fold again.")
+    for name in [name for name in METRICS if name in table]:
+        strange = table[name].notna() & pd.to_numeric(table[name], errors="coerce").isna()
+        _refuse(path, table[strange], name, "is no number")
+    _refuse(path, table[~table["region"].astype(str).isin(["True", "False"])], "region", "is neither True nor False")
     return table
 
 
@@ -141,7 +145,11 @@ def _rows(
 ) -> list[dict[str, object]]:
     """The summary's rows of one metric; `values` has a row for each (fold, case) and a column for each target."""
     chosen = np.array([target in leading for target in values.columns])
-    low, high = _interval(bootstrap_means(values.to_numpy(), chosen, seed=seed, draws=draws)) if len(values) > 1 else _interval(np.empty((0, 0)))
+    low, high = (
+        _interval(bootstrap_means(values.sort_index(level="case").to_numpy(), chosen, seed=seed, draws=draws))
+        if len(values) > 1
+        else _interval(np.empty((0, 0)))
+    )
     by_fold = {fold: pd.DataFrame(values.xs(fold, level="fold")) for fold in folds}
     rows: list[dict[str, object]] = []
     over = OVER_REGIONS if regions[leading[0]] else OVER_CLASSES
@@ -165,6 +173,15 @@ def _rows(
             }
         )
     return rows
+
+
+def _refuse(path: Path, wrong: pd.DataFrame, column: str, fault: str) -> None:
+    if not wrong.empty:
+        row = wrong.iloc[0]
+        raise AutosegError(
+            f"{path}: the {column} of {row['target']} in case {row['case']} is '{row[column]}', which {fault}. Remove the file and validate the"
+            " fold again: the same autoseg train command does it."
+        )
 
 
 def _mean_of_means(values: pd.DataFrame) -> float:

@@ -119,3 +119,14 @@ def test_tables_are_read_with_names_as_they_are(tmp_path: Path) -> None:
             read_metrics(path)
     with pytest.raises(AutosegError, match="cannot be read"):
         read_metrics(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"), [("dice", "0.8x", "no number"), ("hd95", "l", "no number"), ("region", "Falze", "neither True")]
+)
+def test_a_letter_where_none_belongs_is_named_with_file_and_case(column: str, value: str, said: str, tmp_path: Path) -> None:
+    content = FOLDS["0"].astype({column: object})
+    content.loc[1, column] = value
+    content.to_csv(tmp_path / "metrics.csv", index=False)
+    with pytest.raises(AutosegError, match=rf"metrics\.csv: the {column} of rim in case a is '{value}', which is {said}.*validate the fold again"):
+        read_metrics(tmp_path / "metrics.csv")
