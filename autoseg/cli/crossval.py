@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, WorkspaceOption, headline, note, show_table
+from autoseg.cli.console import DatasetOption, WorkspaceOption, headline, note, same_place, show_table
 
 if TYPE_CHECKING:
     from autoseg.api._crossval import ConfigurationScores
@@ -25,18 +25,18 @@ def crossval(
     headline("crossval", dataset=name, configuration=configuration)
     done = api.crossval(configuration, dataset=name, workspace=workspace)
     for one in done.configurations:
-        show_configuration(one)
+        show_configuration(one, same_place(name if dataset else None, workspace))
     typer.echo(f"Written: {done.csv}, {done.json} and {done.picture}")
 
 
-def show_configuration(one: "ConfigurationScores") -> None:
-    """A table for each metric, and what is missing."""
+def show_configuration(one: "ConfigurationScores", where: str) -> None:
+    """A table for each metric, and what is missing; `where`: options that a next command needs."""
     if one.scores is not None:
         for metric in one.scores.summary["metric"].unique():
             _show_metric(one.name, one.scores, metric)
         typer.echo(in_short(one.name, one.scores))
     if one.missing:
-        note(f"Missing folds of {one.name}: {', '.join(one.missing)}. Train them: autoseg train {one.name} cv")
+        note(f"Missing folds of {one.name}: {', '.join(one.missing)}. Train them: autoseg train {one.name} cv{where}")
     for remark in one.remarks:
         note(f"{one.name}: {remark}")
 

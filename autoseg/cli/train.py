@@ -37,6 +37,7 @@ def train(
     place = Workspace.find(workspace)
     name = place.resolve(dataset) if dataset else place.current()
     headline("train", dataset=name, configuration=configuration, fold=fold, device=pick_device(device), pretrained=pretrained)
+    where = same_place(name if dataset else None, workspace)
     with stoppable() as should_stop, showing_progress() as progress:
         trained = api.train(
             configuration, fold, dataset=name, workspace=workspace, epochs=epochs, budget=budget, device=device, seed=seed,
@@ -53,5 +54,8 @@ def train(
         for scored in done.configurations:
             if scored.scores:
                 typer.echo(in_short(scored.name, scored.scores))
-        typer.echo(f"Structures, folds and intervals: autoseg crossval {configuration} -d {name}, and {done.csv}")
-    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{same_place(name if dataset else None, workspace)}")
+        typer.echo(f"Structures, folds and intervals: autoseg crossval {configuration}{where}, and {done.csv}")
+    if fold == "cv":
+        typer.echo(f"Next: autoseg select{same_place(name if dataset else None, workspace)}")
+        return
+    typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{where}")

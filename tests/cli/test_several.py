@@ -17,6 +17,9 @@ def test_cross_validation_from_two_folds_to_all(shell: Shell, trained: Path, tmp
     assert some.code == 0, some.err
     assert some.headline == f"autoseg crossval: dataset {DATASET}"
     assert "Missing folds of 3d_fullres: 2 (not trained), 3 (not trained)." in some.err
+    assert "Train them: autoseg train 3d_fullres cv\n" in some.err
+    named = shell.run("crossval", "-d", "Phantom", "-w", place, cwd=tmp_path)
+    assert f"Train them: autoseg train 3d_fullres cv -d {DATASET} -w {place}" in named.err
     for said in (
         "3d_fullres: Dice (scheme nnunet)",
         "3d_fullres: HD95 mm, 95th percentile",
@@ -38,6 +41,7 @@ def test_cross_validation_from_two_folds_to_all(shell: Shell, trained: Path, tmp
     together = pd.concat(tables)
     assert float(mean) == round(together.groupby("target")["dice"].mean().mean(), 4)
     assert (place / "models" / DATASET / "3d_fullres" / "crossval.csv").is_file()
+    assert "intervals: autoseg crossval 3d_fullres, and " in done.out
     assert "not trained. Trained are: 3d_fullres" in shell.fails("crossval", "2d", cwd=place)
 
 
