@@ -14,7 +14,7 @@ from autoseg.files import require_writable, write_json, write_text
 from autoseg.inference.model_folder import PLAN, fold_of
 from autoseg.planning.plan import read_plan
 from autoseg.reporting.scores import draw_scores
-from autoseg.training.run import read_run
+from autoseg.training.run import RUN, read_run
 from autoseg.workspace import Workspace
 
 _FEW = 10  # cases below which a bootstrap says little
@@ -78,8 +78,7 @@ def crossval(configuration: str | None = None, *, dataset: str | None = None, wo
     there = [folder.name for folder in sorted(root.iterdir()) if any(folder.glob("fold_*"))] if root.is_dir() else []
     if configuration is not None and configuration not in there:
         raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(there) or 'none'}.")
-    expected = read_folds(place.folds(name)).validation if place.folds(name).is_file() else ()
-    found = tuple(_scores(place.model(name, one), expected) for one in there if configuration in (None, one))
+    found = tuple(_scores(place.model(name, one), place.folds(name)) for one in there if configuration in (None, one))
     if not any(one.scores for one in found):
         raise AutosegError(
             f"No fold of {configuration or name} is validated yet. Train them: autoseg train {configuration or '3d_fullres'} cv -d {name}"
@@ -89,19 +88,21 @@ def crossval(configuration: str | None = None, *, dataset: str | None = None, wo
     return _write(name, found, folder)
 
 
-def _scores(folder: Path, expected: Sequence[Sequence[str]]) -> ConfigurationScores:
+def _scores(folder: Path, folds: Path) -> ConfigurationScores:
+    expected = read_folds(folds).validation if folds.is_file() else ()
     fold_folders = {fold_of(entry): entry for entry in sorted(folder.glob("fold_*"))}
     numbers = sorted({str(number) for number in range(len(expected))} | {fold for fold in fold_folders if fold.isdecimal()}, key=int)
     validated = [fold for fold in numbers if fold in fold_folders and (fold_folders[fold] / "metrics.csv").is_file()]
     missing = tuple(f"{fold} ({'not validated yet' if fold in fold_folders else 'not trained'})" for fold in numbers if fold not in validated)
     if not validated:
-        return ConfigurationScores(folder.name, None, missing, _on_all(fold_folders))
+        return ConfigurationScores(folder.name, None, missing, (*_on_number(folds), *_on_all(fold_folders)))
     try:
         tables = {fold: read_metrics(fold_folders[fold] / "metrics.csv") for fold in validated}
         scores = cross_validate(tables)
     except AutosegError as error:
         raise AutosegError(f"{folder}: {error}") from error
     remarks = (
+        *_on_number(folds),
         *_on_settings({fold: fold_folders[fold] for fold in validated}, folder.name),
         *_on_cases(tables, expected),
         *_on_all(fold_folders),
@@ -113,29 +114,49 @@ def _on_all(fold_folders: Mapping[str, Path]) -> tuple[str, ...]:
     return ("Fold all learnt from every case: it has no validation and is not counted.",) if "all" in fold_folders else ()
 
 
+def _on_number(folds: Path) -> tuple[str, ...]:
+    return () if folds.is_file() else (f"{folds} is missing: nobody knows how many folds there are, and which are missing. Put it back.",)
+
+
 def _on_settings(folders: Mapping[str, Path], configuration: str) -> list[str]:
-    """What was trained otherwise than in the first of the folds."""
-    settings = {fold: _settings(folder, configuration) for fold, folder in folders.items()}
-    first, *others = settings
-    remarks = []
-    for fold in others:
-        keys = settings[first].keys() | settings[fold].keys()
-        if differing := sorted(key for key in keys if settings[first].get(key) != settings[fold].get(key)):
-            remarks.append(f"Fold {fold} was trained with other settings than fold {first}: {listing(differing)}. The mean is over unlike networks.")
-    return remarks
+    """What was trained otherwise than in the first of the folds of which it is known, and of which it is not."""
+    if len(folders) < 2:
+        return []
+    differing: dict[tuple[str, str], list[str]] = {}
+    unknown = []
+    for file, subject, read in ((PLAN, "the plan's settings", _planned), (RUN, "recipe, length, seed and start", _decided)):
+        settings = {fold: found for fold, folder in folders.items() if (found := read(folder, configuration)) is not None}
+        if without := [fold for fold in folders if fold not in settings]:
+            told = f"Fold {without[0]} has" if len(without) == 1 else f"Folds {listing(without)} have"
+            unknown.append(f"{told} no {file}: {subject} are unknown, so that nobody can say whether all folds were trained alike.")
+        for fold in list(settings)[1:]:
+            first = next(iter(settings))
+            keys = settings[first].keys() | settings[fold].keys()
+            differing.setdefault((fold, first), []).extend(key for key in keys if settings[first].get(key) != settings[fold].get(key))
+    others = [
+        f"Fold {fold} was trained with other settings than fold {first}: {listing(sorted(keys))}. The mean is over unlike networks."
+        for (fold, first), keys in sorted(differing.items())
+        if keys
+    ]
+    return others + unknown
 
 
-def _settings(folder: Path, configuration: str) -> dict[str, object]:
-    """Everything that shaped a training, flat."""
-    settings: dict[str, object] = {}
-    if (folder / PLAN).is_file():
-        plan = read_plan(folder / PLAN)
-        settings = _flat(plan.configuration(configuration).model_dump(exclude={"why", "inference", "inherits"}))
-        settings |= {"dataset.labels": plan.dataset.labels, "dataset.channel_names": plan.dataset.channel_names}
-    if run := read_run(folder):
-        length = f"{run.steps} steps" if run.steps else f"{run.seconds} seconds"
-        settings |= {"recipe": run.recipe, "length": length, "seed": run.seed, "pretrained": run.pretrained_weights}
-    return settings
+def _planned(folder: Path, configuration: str) -> dict[str, object] | None:
+    """What of the plan shaped a training, flat; None where nobody knows."""
+    if not (folder / PLAN).is_file():
+        return None
+    plan = read_plan(folder / PLAN)
+    settings = _flat(plan.configuration(configuration).model_dump(exclude={"why", "inference", "inherits"}))
+    return settings | {"dataset.labels": plan.dataset.labels, "dataset.channel_names": plan.dataset.channel_names}
+
+
+def _decided(folder: Path, configuration: str) -> dict[str, object] | None:
+    """What was decided when a training began; None where nobody knows."""
+    run = read_run(folder)
+    if run is None:
+        return None
+    length = f"{run.steps} steps" if run.steps else f"{run.seconds} seconds"
+    return {"recipe": run.recipe, "length": length, "seed": run.seed, "pretrained": run.pretrained_weights}
 
 
 def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, object]:

@@ -44,7 +44,10 @@ def test_folds_are_put_together_and_the_missing_named(tmp_path: Path) -> None:
     assert small.scores.folds == {"0": 2, "2": 1}
     assert small.scores.row()["mean"] == pytest.approx(0.7)
     assert small.missing == ("1 (not trained)", "3 (not validated yet)")
-    assert small.remarks == ("3 cases: intervals of so few say little.", "Fold all learnt from every case: it has no validation and is not counted.")
+    assert small.remarks[-2:] == (
+        "3 cases: intervals of so few say little.",
+        "Fold all learnt from every case: it has no validation and is not counted.",
+    )
     assert other.missing == ("0 (not trained)", "2 (not trained)", "3 (not trained)")
     assert other.remarks[0] == "The folds were divided anew since fold 1 was validated, on other cases than it has now."
     assert found.csv.parent == tmp_path / "models" / NAME
@@ -76,11 +79,42 @@ def test_folds_with_other_settings_are_said_so(tmp_path: Path, small_plan: Calla
     ):
         write_plan(plan, folder / "plan.json")
         write_run(run, folder)
+    write_folds(Folds(validation=(("0",), ("1",), ("2",), ("3",))), tmp_path / "plans" / f"{NAME}.folds.json")
     (one,) = autoseg.crossval("small", dataset=NAME, workspace=tmp_path).configurations
     assert [remark.split(". ")[0] for remark in one.remarks[:-1]] == [
         "Fold 2 was trained with other settings than fold 0: patch_size",
         "Fold 3 was trained with other settings than fold 0: length, recipe",
     ]
+
+
+@pytest.mark.parametrize(
+    ("without", "said"), [([1], "Fold 1 has no run.json: recipe"), ([0], "Fold 0 has no run"), ([0, 1], "Folds 0, 1 have no run")]
+)
+def test_a_fold_whose_settings_nobody_knows_is_not_called_another(
+    without: list[int], said: str, tmp_path: Path, small_plan: Callable[..., Plan]
+) -> None:
+    for fold in range(3):
+        folder = validated(tmp_path, fold, {str(fold): 0.9})
+        write_plan(small_plan(), folder / "plan.json")
+        write_run(RUN if fold < 2 else Run(**vars(RUN) | {"seed": 2}), folder)
+        if fold in without:
+            (folder / "run.json").unlink()
+    (one,) = autoseg.crossval("small", dataset=NAME, workspace=tmp_path).configurations
+    assert sum(remark.startswith(said) for remark in one.remarks) == 1
+    others = [remark for remark in one.remarks if "other settings" in remark]
+    known = [fold for fold in range(2) if fold not in without]
+    assert [remark.split(". ")[0] for remark in others] == [f"Fold 2 was trained with other settings than fold {fold}: seed" for fold in known[:1]]
+
+
+@pytest.mark.parametrize("other_is_validated", [True, False])
+def test_without_the_file_of_folds_their_number_is_unknown(other_is_validated: bool, tmp_path: Path) -> None:
+    validated(tmp_path, 1, {"a": 0.9})
+    if other_is_validated:
+        validated(tmp_path, 0, {"b": 0.9}, configuration="other")
+    else:
+        (tmp_path / "models" / NAME / "other" / "fold_0").mkdir(parents=True)
+    for one in autoseg.crossval(dataset=NAME, workspace=tmp_path).configurations:
+        assert one.remarks[0].startswith(f"{tmp_path / 'plans' / NAME}.folds.json is missing: nobody knows how many folds there are")
 
 
 def test_nothing_to_show_is_said_with_what_to_do(tmp_path: Path) -> None:
