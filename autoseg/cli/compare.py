@@ -1,5 +1,6 @@
 """`autoseg compare`: the predictions of several models side by side."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,11 @@ from autoseg.errors import listing
 if TYPE_CHECKING:
     from autoseg.evaluation.compare import Comparison
 
+REGION = re.compile(r"[^=/]+=[0-9]+(,[0-9]+)*")
+
 
 def compare(
-    predictions: Annotated[list[Path], typer.Argument(help="Folders of segmentations, two or more.")],
+    predictions: Annotated[list[Path], typer.Argument(help="Folders of segmentations, two or more; further regions, after --regions.")],
     references: Annotated[Path, typer.Option("--references", "-r", help="Folder of label files, or a dataset in any known layout.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables and picture.")] = Path("comparison"),
     dataset: Annotated[
@@ -30,12 +33,15 @@ def compare(
     """Compare the predictions of several models. Differences with intervals, a paired test, a ranking."""
     from autoseg import api
 
-    chosen = regions_of(regions or [])
+    folders, more = folders_and_regions(predictions)
+    if more and not regions:
+        raise typer.BadParameter(f"there is no folder {more[0]}; or is it a region? Regions come after --regions.")
+    chosen = regions_of([*(regions or ()), *more])
     said = None if tumour == "glioma" else tumour
-    headline("compare", predictions=" ".join(map(str, predictions)), references=references, scheme=scheme, tumour=said)
+    headline("compare", predictions=" ".join(map(str, folders)), references=references, scheme=scheme, tumour=said)
     with showing_progress() as progress:
         done = api.compare(
-            predictions, references, output=output, dataset=dataset, regions=chosen, scheme=scheme, tumour=tumour, tolerance=tolerance,
+            folders, references, output=output, dataset=dataset, regions=chosen, scheme=scheme, tumour=tumour, tolerance=tolerance,
             seed=seed, workspace=workspace, progress=progress, notify=note,
         )  # fmt: skip
     found = done.comparison
@@ -47,6 +53,12 @@ def compare(
     if found.missing:
         note(f"Without a prediction, and in no number: {listing(found.missing)}")
     typer.echo(f"Written: {done.csv}, {done.json} and {done.picture}")
+
+
+def folders_and_regions(words: list[Path]) -> tuple[list[Path], list[str]]:
+    """What was typed without an option, parted: a word NAME=VALUES is a region, unless there is a folder of that name."""
+    regions = [str(word) for word in words if REGION.fullmatch(str(word)) and not word.exists()]
+    return [word for word in words if str(word) not in regions], regions
 
 
 def show_means(found: "Comparison") -> None:

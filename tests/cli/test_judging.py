@@ -76,6 +76,19 @@ def test_compare(shell: Shell, place: Path) -> None:
     }
 
 
+def test_regions_follow_their_option_among_the_folders(shell: Shell, place: Path) -> None:
+    done = shell.run("compare", "near", "far", "-r", "labels", "--regions", "WT=1,2,4", "TC=1,4", "ET=4", cwd=place)
+    assert done.code == 0, done.err
+    assert done.headline == "autoseg compare: predictions near far, references labels, scheme nnunet"
+    assert list(dict.fromkeys(pd.read_csv(place / "comparison" / "comparison.csv")["target"])) == ["WT", "TC", "ET"]
+    (place / "far").rename(place / "TC=1,4")
+    done = shell.run("compare", "near", "TC=1,4", "-r", "labels", "--regions", "WT=1,2,4", "ET=4", cwd=place)
+    assert done.code == 0, done.err
+    assert done.headline == "autoseg compare: predictions near TC=1,4, references labels, scheme nnunet"
+    done = shell.run("compare", "near", "TC=1,4", "ET=4", "-r", "labels", cwd=place)
+    assert done.code == 2 and "there is no folder ET=4" in done.err and "--regions" in done.err
+
+
 def test_compare_names_the_missing_cases(shell: Shell, place: Path) -> None:
     (place / "far" / "b.nii.gz").unlink()
     assert "far lacks b" in shell.fails("compare", "near", "far", "-r", "labels", cwd=place)
