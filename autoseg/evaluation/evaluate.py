@@ -126,7 +126,7 @@ def evaluate_folder(
     Raises
     ------
     AutosegError
-        no prediction; predictions without reference; or, for all such cases together, a file that cannot be read, that lies on another grid
+        no prediction; or, for all such cases together, a prediction without reference, a file that cannot be read, that lies on another grid
         (`GeometryMismatch` if that is all), or that holds a value nobody declared
     """
     rules = scheme_named(scheme, tumour)
@@ -137,20 +137,18 @@ def evaluate_folder(
     if not predicted:
         raise AutosegError(f"There is no prediction to evaluate{f' in {predictions}' if isinstance(predictions, Path) else ''}.")
     strangers = sorted(predicted.keys() - expected.keys())
-    if strangers:
-        raise AutosegError(
-            f"No reference for the prediction of: {listing(strangers, limit=_LISTED)}. Remove these predictions, or give their references."
-        )
 
     def judge(case: str) -> tuple[list[Row], float]:
         prediction, reference = _read_pair(predicted[case], expected[case])
         pair = pair_up(prediction.array, reference.array, labels.allowed, ignore=labels.ignore)
         _require_declared(pair, prediction, reference, predicted[case], expected[case])
         spacing = reference.geometry.spacing
+        if strangers:  # no number will be told: the files are looked at for their faults alone
+            return [], 0.0
         return _rows(pair, judged, spacing, rules, surface, tolerance), _tolerance(rules, spacing, tolerance)
 
-    cases = sorted(predicted)
-    done = _in_threads({case: case for case in cases}, judge, workers, progress)
+    cases = sorted(predicted.keys() & expected.keys())
+    done = _in_threads({case: case for case in cases}, judge, workers, progress, strangers)
     missing = tuple(sorted(expected.keys() - predicted.keys()))
     table = tabulate({case: done[case][0] for case in cases}, rules, {case: done[case][1] for case in cases})
     return Evaluation(rules.name, judged, table, missing, {"hd95": rules.hd95, "assd": ASSD_POOLED, "nsd": rules.nsd})
@@ -228,7 +226,9 @@ def _values_in(path: Path) -> set[int]:
     return {int(value) for value in pd.unique(read_labels(path).array.ravel())}
 
 
-def _in_threads(jobs: Mapping[str, _Job], work: Callable[[_Job], _Answer], workers: int | None, progress: Progress) -> dict[str, _Answer]:
+def _in_threads(
+    jobs: Mapping[str, _Job], work: Callable[[_Job], _Answer], workers: int | None, progress: Progress, strangers: Sequence[str] = ()
+) -> dict[str, _Answer]:
     answers: dict[str, _Answer] = {}
     failures: dict[str, AutosegError] = {}
     executor = ThreadPoolExecutor(workers or os.cpu_count() or 1)
@@ -243,15 +243,19 @@ def _in_threads(jobs: Mapping[str, _Job], work: Callable[[_Job], _Answer], worke
             progress("evaluate", done, len(jobs), name)
     finally:
         executor.shutdown(cancel_futures=True)
-    if failures:
-        raise _joined([failures[name] for name in sorted(failures)])
+    if failures or strangers:
+        raise _joined([failures[name] for name in sorted(failures)], strangers)
     return answers
 
 
-def _joined(failures: Sequence[AutosegError]) -> AutosegError:
-    if len(failures) == 1:
-        return failures[0]
-    kind = GeometryMismatch if all(isinstance(failure, GeometryMismatch) for failure in failures) else AutosegError
-    more = [f"... and {len(failures) - _LISTED} more"] if len(failures) > _LISTED else []
-    lines = [f"{len(failures)} cases cannot be evaluated:", *(str(failure) for failure in failures[:_LISTED]), *more]
+def _joined(failures: Sequence[AutosegError], strangers: Sequence[str]) -> AutosegError:
+    found = list(failures)
+    if strangers:
+        names = listing(strangers, limit=_LISTED)
+        found.insert(0, AutosegError(f"No reference for the prediction of: {names}. Remove these predictions, or give their references."))
+    if len(found) == 1:
+        return found[0]
+    kind = GeometryMismatch if all(isinstance(fault, GeometryMismatch) for fault in found) else AutosegError
+    more = [f"... and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
+    lines = [f"{len(failures) + len(strangers)} cases cannot be evaluated:", *(str(fault) for fault in found[:_LISTED]), *more]
     return kind("\n- ".join(lines))

@@ -200,6 +200,10 @@ def test_all_faults_are_told_together(folders: tuple[Path, Path]) -> None:
     with pytest.raises(AutosegError, match="3 cases cannot be evaluated") as caught:
         evaluate_folder(*folders, BRATS)
     assert all(f"{case}.nii.gz" in str(caught.value) for case in "abc")
+    save(folders[0] / "d.nii.gz", phantom(3))
+    with pytest.raises(AutosegError, match=r"4 cases cannot be evaluated:\n- No reference for the prediction of: d\.") as caught:
+        evaluate_folder(*folders, BRATS)
+    assert all(f"{case}.nii.gz" in str(caught.value) for case in "abc")
 
 
 def test_the_ignore_label_of_the_dataset(folders: tuple[Path, Path]) -> None:
