@@ -1,5 +1,6 @@
 """Which trained models to predict with: those that were named, those that were selected, or the best by validation."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.postprocessing import Rule
 from autoseg.evaluation.selection import SELECTION, Selection, read_selection
 from autoseg.files import read_record
-from autoseg.inference.model_folder import PLAN, fold_of, is_trained, trained_folds
+from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, is_trained, trained_folds
 from autoseg.planning.plan import read_plan
 from autoseg.workspace import Workspace
 
@@ -70,9 +71,8 @@ def _in_folder(model: Path) -> Chosen:
     if len(trained) == 1:
         return Chosen((next(iter(trained.values())),))
     if trained:
-        raise AutosegError(
-            f"{model} holds several configurations: {', '.join(trained)}. Name the folder of one, such as -m {model / next(iter(trained))}."
-        )
+        example = shlex.quote(str(model / next(iter(trained))))
+        raise AutosegError(f"{model} holds several configurations: {', '.join(trained)}. Name the folder of one, such as -m {example}")
     raise AutosegError(f"{model} holds no trained model: neither weights, nor folders fold_<k> with weights, nor a {SELECTION}.")
 
 
@@ -95,7 +95,7 @@ def _in_workspace(place: Workspace, dataset: str | None, configuration: str | No
     listed = ", ".join(f"{one} {'not validated' if score < 0 else f'{score:.4f}'}" for one, score in scores.items())
     return Chosen(
         (trained[best],),
-        reason=f"Using {best}, the best by validation Dice ({listed}). To compare them fairly, and their ensembles: autoseg select",
+        reason=f"Using {best}, the best by validation Dice ({listed}). To compare them fairly, and their ensembles: autoseg select -d {name}",
     )
 
 
@@ -105,10 +105,13 @@ def _selected(root: Path) -> Chosen:
     names = [member.configuration for member in selection.members]
     if lacking := [name for name in names if name not in trained]:
         raise AutosegError(
-            f"{root / SELECTION} names {listing(lacking)}, which is not trained in {root}. Copy its folder there, select again (autoseg select), or"
-            " name a configuration with -c."
+            f"{root / SELECTION} names {listing(lacking)}, which is not trained in {root}. Copy its folder there, or select again: autoseg select."
+            f" Or predict with another ({', '.join(trained) or 'none is there'}): name it with -c, or its folder with -m."
         )
-    _require_values(selection.postprocessing, read_plan(trained[names[0]][0] / PLAN).labels, root / SELECTION)
+    plan = read_plan(trained[names[0]][0] / PLAN)
+    if selection.dataset != plan.dataset.name:
+        raise AutosegError(f"{root / SELECTION} was made for {selection.dataset}, but the models beside it are of {plan.dataset.name}. Select again.")
+    _require_values(selection.postprocessing, plan.labels, root / SELECTION)
     return Chosen(tuple(trained[name] for name in names), selection.postprocessing, f"Following {root / SELECTION}: {' + '.join(names)}.", selection)
 
 
@@ -125,9 +128,9 @@ def _require_values(rules: Sequence[Rule], labels: Labels, path: Path) -> None:
 
 
 def _configurations(root: Path) -> dict[str, list[Path]]:
-    """Configuration -> its trained folds, where there are any."""
+    """Configuration -> its trained folds, where there are any; a folder with another name than its models were trained under is none."""
     there = {folder.name: trained_folds(folder) for folder in sorted(root.iterdir()) if folder.is_dir()} if root.is_dir() else {}
-    return {name: folders for name, folders in there.items() if folders}
+    return {name: folders for name, folders in there.items() if folders and configuration_of(folders[0]) == name}
 
 
 def _only(folders: list[Path], wanted: list[str]) -> list[Path]:

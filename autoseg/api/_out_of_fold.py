@@ -15,7 +15,7 @@ from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, listing
 from autoseg.files import read_record, sweep
-from autoseg.inference.model_folder import PLAN, fold_of, recipe_of, require_one_training, stored_fingerprint
+from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, recipe_of, require_one_training, stored_fingerprint
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import is_finished
 from autoseg.inference.several import difference
@@ -78,6 +78,9 @@ def find_out_of_fold(
     """
     root = place.root / "models" / dataset
     there = [folder.name for folder in sorted(root.iterdir()) if _finished_folds(folder)] if root.is_dir() else []
+    if strays := [name for name in there if configuration_of(_finished_folds(root / name)[0]) != name]:
+        there = [name for name in there if name not in strays]
+        notify(f"Not compared, since the models there were trained under another name: {listing(root / name for name in strays)}.")
     if lacking := sorted(set(configurations) - set(there)):
         raise AutosegError(f"{listing(lacking)} of {dataset} has no fold whose training has ended. There is one of: {', '.join(there) or 'none'}.")
     found = [_configuration(root / name) for name in configurations or there]
@@ -89,8 +92,8 @@ def find_out_of_fold(
     for one in found:
         if one not in compared:
             notify(
-                f"{one.name} is left out: its folds validate on {len(one.folders)} cases, others' on {most}. Train the rest of it: autoseg train"
-                f" {one.name} cv -d {dataset}"
+                f"{one.name} is left out: its finished folds validate on {len(one.folders)} cases, others' on {most}. Let it end, or train the rest:"
+                f" autoseg train {one.name} cv -d {dataset}"
             )
     shared = sorted(set.intersection(*(set(one.folders) for one in compared)))
     if not shared:

@@ -181,4 +181,6 @@ def _notice_other_weights(models: Chosen, made_by: Sequence[Source], notify: Cal
         weights = known[source.configuration]
         now = dict(zip(source.folds, source.weights, strict=True))
         if weights and (any(weights.get(fold) != digest for fold, digest in now.items()) or (weights.keys() != now.keys() and not some)):
-            notify(f"{source.configuration} has other folds or weights than when it was selected. To compare anew: autoseg select")
+            notify(
+                f"{source.configuration} has other folds or weights than when it was selected. To compare anew: autoseg select -d {source.dataset}"
+            )

@@ -11,8 +11,9 @@ import pandas as pd
 
 from autoseg.api._out_of_fold import OutOfFold, find_out_of_fold, make_out_of_fold
 from autoseg.data.dataset import Case
+from autoseg.data.folds import read_folds
 from autoseg.data.layouts import open_dataset
-from autoseg.errors import AutosegError, listing
+from autoseg.errors import AutosegError, UnreadableFile, listing
 from autoseg.evaluation.evaluate import evaluate_case
 from autoseg.evaluation.parts import CaseParts, parts_of
 from autoseg.evaluation.postprocessing import structures_of
@@ -28,6 +29,7 @@ from autoseg.evaluation.selection import (
     Selection,
     candidates_of,
     choose,
+    read_selection,
     write_selection,
 )
 from autoseg.evaluation.targets import targets_learned
@@ -43,6 +45,7 @@ from autoseg.reporting.candidates import draw_candidates
 from autoseg.workspace import Workspace
 
 _Answer = TypeVar("_Answer")
+FEW = 10  # cases below which a choice says little
 _MOST_TOGETHER = 4  # cases in memory, each with a few volumes of the scan's size
 _COUNTED = ("nnunet", "brats20")  # schemes whose Dice is one of voxels
 
@@ -74,6 +77,7 @@ def select(
     *,
     dataset: str | None = None,
     scheme: str = "nnunet",
+    force: bool = False,
     device: str = "auto",
     workspace: Path | str | None = None,
     progress: Progress = silent,
@@ -88,6 +92,7 @@ def select(
     configurations : those to compare, in any order; by default all of which as many folds are trained as of the most complete one
     dataset : by default the one last planned
     scheme : rules for empty structures, "nnunet" or "brats20"; what counts is the mean Dice
+    force : replace an earlier selection that rests on more than this one would
     device : for predictions that are missing
     workspace : by default `AUTOSEG_WORKSPACE`, else the current folder
     progress, notify : told how far it is, and what is compared or left out
@@ -95,8 +100,8 @@ def select(
     Raises
     ------
     AutosegError
-        nothing is trained, configurations do not belong together or share no case, a case cannot be read or predicted, or the scheme judges
-        lesions
+        nothing is trained, configurations do not belong together or share no case, an earlier selection compared more cases or other
+        configurations too, a case cannot be read or predicted, or the scheme judges lesions
     """
     if scheme_named(scheme).name not in _COUNTED:
         raise AutosegError(
@@ -109,6 +114,11 @@ def select(
     root = place.root / "models" / name
     require_writable(root)
     sweep(root)
+    if not force:
+        _require_no_loss(root / SELECTION, compared, shared)
+    remarks = _remarks(place, name, compared, shared)
+    for remark in remarks:
+        notify(remark)
     known = {case.name: case for case in open_dataset(place.raw(name)).cases if case.label is not None}
     chosen_device = pick_device(device)
     for one in compared:
@@ -118,7 +128,7 @@ def select(
     bench = _Bench({one.name: one for one in compared}, {case.name: case for case in cases}, scheme)
     choice = choose(bench.judge(progress), {one.name: one.cost for one in compared})
     rules = bench.rules(choice.chosen.members, progress)
-    return _write(root, name, choice, rules, bench)
+    return _write(root, name, choice, rules, remarks, bench)
 
 
 @dataclass(frozen=True)
@@ -149,7 +159,7 @@ class _Bench:
                 reference = self._reference(case)
                 return [self._dice(self.segmentation(case, members), reference) for members in candidates]
 
-        found = _for_each(list(self.cases), work, progress, f"judge {len(candidates)} candidates")
+        found = _for_each(list(self.cases), work, progress, f"judge {len(candidates)} candidate{'s' * (len(candidates) > 1)}")
         columns = [target.name for target in self.targets]
         return {
             members: pd.DataFrame([found[case][place] for case in self.cases], index=list(self.cases), columns=columns)
@@ -171,10 +181,18 @@ class _Bench:
 
     def segmentation(self, case: str, members: Members) -> LabelMap:
         """The out-of-fold segmentation of a case by one configuration or by the mean of several."""
-        own = read_labels(self.compared[members[0]].labels(case))
+        try:
+            return self._segmentation(case, members)
+        except UnreadableFile as error:
+            raise AutosegError(f"Case {case}: {error} Or delete it: autoseg select makes it anew.") from error
+
+    def _segmentation(self, case: str, members: Members) -> LabelMap:
+        own, labels = read_labels(self.compared[members[0]].labels(case)), self.first.plan.labels
         if len(members) == 1:
+            if strange := sorted(set(pd.unique(own.array.ravel()).tolist()) - set(labels.values)):
+                path = self.compared[members[0]].labels(case)
+                raise AutosegError(f"{path} holds the value {listing(strange)}, which no class has. Delete it: autoseg select makes it anew.")
             return own
-        labels = self.first.plan.labels
         files = [ProbabilityFile.open(self.compared[name].probabilities(case)) for name in members]
         for file in files:
             if file.shape != own.array.shape or file.channels != self.first.plan.output_channels:
@@ -202,6 +220,36 @@ class _Bench:
         return [float(row.metrics["dice"]) for row in rows]
 
 
+def _require_no_loss(path: Path, compared: Sequence[OutOfFold], shared: Sequence[str]) -> None:
+    """An earlier selection that rests on more is not replaced by the way."""
+    try:
+        before = read_selection(path) if path.is_file() else None
+    except AutosegError:  # nothing is lost
+        before = None
+    if before is None:
+        return
+    names = {one.name for one in compared}
+    judged = [str(one["candidate"]) for one in before.candidates if " + " not in str(one.get("candidate", " + "))]
+    missing = [name for name in judged if name not in names]
+    if missing or (before.cases or 0) > len(shared):
+        raise AutosegError(
+            f"{path} compared {', '.join(sorted(judged))} on {before.cases} cases; now {', '.join(sorted(names))} can be compared on {len(shared)}. Train"
+            " what is missing, or replace it all the same with --force."
+        )
+
+
+def _remarks(place: Workspace, dataset: str, compared: Sequence[OutOfFold], shared: Sequence[str]) -> tuple[str, ...]:
+    """What a reader of the numbers should know."""
+    count = len(read_folds(place.folds(dataset)).validation) if place.folds(dataset).is_file() else 0
+    remarks = []
+    for one in compared:
+        if missing := [str(fold) for fold in range(count) if str(fold) not in one.weights]:
+            remarks.append(f"{one.name} lacks fold {listing(missing)}, of {count}.")
+    if len(shared) < FEW:
+        remarks.append(f"{len(shared)} case{'s' * (len(shared) > 1)}: so few say little about which is best, and about post-processing.")
+    return tuple(remarks)
+
+
 def _labelled(known: Mapping[str, Case], names: Iterable[str], raw: Path) -> list[Case]:
     if gone := [name for name in names if name not in known]:
         raise AutosegError(f"{raw} has no segmentation of {listing(gone)} any more, which were trained on. Put the files back.")
@@ -218,7 +266,7 @@ def _for_each(cases: Sequence[str], work: Callable[[str], _Answer], progress: Pr
     return found
 
 
-def _write(root: Path, dataset: str, choice: Choice, rules: RuleChoice, bench: _Bench) -> Selected:
+def _write(root: Path, dataset: str, choice: Choice, rules: RuleChoice, remarks: tuple[str, ...], bench: _Bench) -> Selected:
     path, csv, picture = root / SELECTION, root / "selection.csv", root / "selection.png"
     cheapest = min(one.cost for one in choice.candidates)
     table = pd.DataFrame(
@@ -242,6 +290,7 @@ def _write(root: Path, dataset: str, choice: Choice, rules: RuleChoice, bench: _
         mean_dice=choice.chosen.mean + (rules.gain if rules.rules else 0.0),
         cases=len(bench.cases),
         why={"members": choice.reason, "postprocessing": rules.reason},
+        remarks=remarks,
         candidates=tuple(table.to_dict("records")),
     )
     write_selection(selection, path)

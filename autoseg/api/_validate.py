@@ -82,9 +82,9 @@ def draw_cases(
 
 
 def _validation_folder(folder: Path, source: Source) -> Path:
-    """Where the validation's predictions go; those of weights that are no more are removed."""
+    """Where the validation's predictions go; those of weights that are no more, or that nothing accounts for, are removed."""
     output = folder / "validation"
-    if (output / RECORD).is_file() and read_json(output / RECORD) != record_of(source):
+    if output.is_dir() and (not (output / RECORD).is_file() or read_json(output / RECORD) != record_of(source)):
         remove_folder(output)
     return output
 

@@ -16,6 +16,7 @@ def select(
     ] = None,
     dataset: DatasetOption = None,
     scheme: Annotated[str, typer.Option(help="Rules for empty structures: nnunet or brats20.")] = "nnunet",
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier selection that compared more.")] = False,
     device: DeviceOption = "auto",
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -25,9 +26,11 @@ def select(
 
     place = Workspace.find(workspace)
     name = place.resolve(dataset) if dataset else place.current()
-    headline("select", dataset=name, configurations=" + ".join(configurations) if configurations else None, scheme=scheme)
+    headline("select", dataset=name, configurations=" + ".join(dict.fromkeys(configurations)) if configurations else None, scheme=scheme)
     with showing_progress() as progress:
-        selected = api.select(configurations or (), dataset=name, scheme=scheme, device=device, workspace=workspace, progress=progress, notify=note)
+        selected = api.select(
+            configurations or (), dataset=name, scheme=scheme, force=force, device=device, workspace=workspace, progress=progress, notify=note
+        )
     show_candidates(selected, scheme)
     typer.echo(f"Selected: {selected.choice.reason}")
     typer.echo(selected.rules.reason)
@@ -45,10 +48,14 @@ def show_candidates(selected: "Selected", scheme: str) -> None:
     heads = ["candidate", "mean Dice", "95 % interval", "to the best", "95 % interval", "cost", *structures]
     rows = [
         [
-            one.name + (" (selected)" if one is choice.chosen else ""), f"{one.mean:.4f}", f"{one.low:.4f} to {one.high:.4f}",
-            f"{one.difference:+.4f}", f"{one.difference_low:+.4f} to {one.difference_high:+.4f}", f"{one.cost / cheapest:.3g} x",
+            one.name + (" (selected)" if one is choice.chosen else ""), f"{one.mean:.4f}", _interval(one.low, one.high, ".4f"),
+            f"{one.difference:+.4f}", _interval(one.difference_low, one.difference_high, "+.4f"), f"{one.cost / cheapest:.3g} x",
             *(f"{one.structures[structure]:.4f}" for structure in structures),
         ]
         for one in choice.candidates
     ]  # fmt: skip
     show_table(f"Dice of {selected.selection.cases} cases that no network saw (scheme {scheme})", heads, rows, right=range(1, len(heads)))
+
+
+def _interval(low: float, high: float, form: str) -> str:
+    return f"{low:{form}} to {high:{form}}" if low == low else "-"

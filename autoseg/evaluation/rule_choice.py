@@ -238,7 +238,7 @@ def _verdict(
     if not gain > _NOISE:
         return f"{told} {interval}, which is no gain"
     if not gain >= LEAST_GAIN:
-        return f"{told} {interval}, which is less than {LEAST_GAIN:g}"
+        return f"{told} {interval}, which is less than the {LEAST_GAIN:g} that it takes ({gain:.2g})"
     if not low >= -_NOISE:
         return f"{told} {interval}, which may be a loss as well"
     if len(fallen):

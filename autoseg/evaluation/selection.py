@@ -55,6 +55,7 @@ class Selection(BaseModel):
     postprocessing : rules applied to each segmentation, in this order
     scheme, mean_dice, cases : how the choice was judged, what it reached with its rules, on how many cases
     why : decision to reason
+    remarks : what a reader of the numbers should know
     candidates : every candidate's figures
     """
 
@@ -67,6 +68,7 @@ class Selection(BaseModel):
     mean_dice: float | None = None
     cases: int | None = None
     why: dict[str, str] = Field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     candidates: tuple[dict[str, Any], ...] = ()
 
     @field_validator("members")
@@ -152,7 +154,7 @@ def choose(dice: Mapping[Members, pd.DataFrame], costs: Mapping[str, float], *, 
         for members in order
     )  # fmt: skip
     leader = candidates[0]
-    as_good = [one for one in candidates if one.mean >= leader.mean - margin and (one is leader or one.high >= leader.low)]
+    as_good = [one for one in candidates if one.mean >= leader.mean - margin and not one.high < leader.low]
     chosen = min(as_good, key=lambda one: (one.cost, -one.mean))
     return Choice(candidates, chosen, _reason(chosen, leader, len(candidates), margin))
 
@@ -178,8 +180,10 @@ def write_selection(selection: Selection, path: Path) -> None:
 
 
 def _resampled(table: pd.DataFrame) -> NDArray[np.float64]:
-    """The mean over structures in each bootstrap resample of the cases."""
-    values = table.to_numpy(dtype=float)
+    """The mean over structures in each bootstrap resample of the cases; of a single case there are none."""
+    values = table.sort_index().to_numpy(dtype=float)
+    if len(values) < 2:
+        return np.empty(0)
     return bootstrap_means(values, np.ones(values.shape[1], dtype=bool), seed=SEED, draws=DRAWS)[:, 0]
 
 
@@ -191,9 +195,10 @@ def _interval(means_D: NDArray[np.float64]) -> tuple[float, float]:
 
 def _reason(chosen: Candidate, best: Candidate, count: int, margin: float) -> str:
     if count == 1:
-        return f"{chosen.name} is the only one that is trained: mean Dice {chosen.mean:.4f}."
+        return f"{chosen.name} is the only one that was compared: mean Dice {chosen.mean:.4f}."
     if chosen is best:
-        return f"{chosen.name} has the best mean Dice of {count} candidates, {chosen.mean:.4f} (95 % interval {chosen.low:.4f} to {chosen.high:.4f})."
+        interval = f" (95 % interval {chosen.low:.4f} to {chosen.high:.4f})" if np.isfinite(chosen.low) else ""
+        return f"{chosen.name} has the best mean Dice of {count} candidates, {chosen.mean:.4f}{interval}."
     return (
         f"{chosen.name} reaches {chosen.mean:.4f} at {chosen.cost / best.cost:.0%} of the cost of {best.name}, the best of {count} candidates with"
         f" {best.mean:.4f}: a difference of {best.mean - chosen.mean:.4f}, no more than {margin:g}, and intervals that overlap."

@@ -77,6 +77,17 @@ def trained_folds(folder: Path) -> list[Path]:
     return [entry for entry in found if entry.name != "fold_all"] or found
 
 
+def configuration_of(folder: Path) -> str:
+    """The configuration that a model was trained for, whatever its folder is called now.
+
+    Raises
+    ------
+    AutosegError
+        the model's record is damaged
+    """
+    return str(read_record(folder / MODEL).get("configuration", ""))
+
+
 def recipe_of(folder: Path) -> str:
     """The recipe that a model was trained with.
 

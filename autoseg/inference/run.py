@@ -16,7 +16,7 @@ from pathlib import Path
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
-from autoseg.files import read_json, sweep, write_json
+from autoseg.files import read_json, require_writable, sweep, write_json
 from autoseg.imaging.image import LabelMap
 from autoseg.imaging.read import stem_of
 from autoseg.imaging.write import write_labels
@@ -25,7 +25,7 @@ from autoseg.inference.model_folder import Model, fold_of, weights_fingerprint
 from autoseg.inference.predictor import Predictor, Ready, Segmenter
 from autoseg.inference.probabilities import write_probabilities
 from autoseg.inference.record import RECORD
-from autoseg.inference.uncertainty_files import FOLDER, UncertaintyTable, map_files, write_maps
+from autoseg.inference.uncertainty_files import FOLDER, TABLE, UncertaintyTable, map_files, write_maps
 from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
 
@@ -112,7 +112,10 @@ def predict_cases(
     files = {case.name: output / f"{case.name}{segmenter.plan.dataset.file_ending}" for case in cases}
     wanted = {name: _wanted(target, probabilities, segmenter.members if uncertainty else 0) for name, target in files.items()}
     _require_apart(cases, files)
-    _claim(output, record_of(source, rules), [path for paths in wanted.values() for path in paths], overwrite)
+    if uncertainty:
+        require_writable(output / FOLDER)
+    targets = [*(path for paths in wanted.values() for path in paths), *([output / TABLE] if uncertainty else [])]
+    _claim(output, record_of(source, rules), targets, overwrite)
     table = UncertaintyTable(output, list(files), segmenter.plan.structure_names) if uncertainty else None
     sweep(output / FOLDER)
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from autoseg.errors import AutosegError
 from autoseg.reporting import canvas
 
-_NAMES, _PANEL, _GAP, _RIGHT, _ROW, _HEAD, _FOOT = 3.0, 3.4, 0.5, 0.3, 0.42, 0.6, 0.6  # inches
+_NAMES, _PANEL, _GAP, _RIGHT, _ROW, _HEAD, _FOOT = 3.0, 3.4, 0.5, 0.3, 0.42, 0.6, 0.85  # inches
 _MOST = 20  # candidates in one picture
 _LONGEST_NAME = 44
 _NEEDED = ("candidate", "cost", "dice", "low", "high", "difference", "difference_low", "difference_high")
@@ -62,6 +62,8 @@ def draw_candidates(table: pd.DataFrame, chosen: str, target: Path, *, margin: f
         weight = "bold" if taken[row] else "normal"
         canvas.write(figure, 0.2, y + 0.02, canvas.shortened(str(name), _LONGEST_NAME), fontsize=9, fontweight=weight)
         canvas.write(figure, 0.2, y - 0.02, f"cost {cost:.3g} x{', chosen' if taken[row] else ''}", fontsize=7, color=canvas.QUIET, va="top")
+    band = f"Grey band: within {100 * margin:g} Dice points of the best, where a cheaper one is taken."
+    canvas.write(figure, 0.2, 0.15, f"Cost: arithmetic of a prediction, in units of the cheapest. {band}", fontsize=8, color=canvas.QUIET)
     canvas.save(figure, target)
 
 

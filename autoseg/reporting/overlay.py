@@ -18,7 +18,7 @@ from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Affine, Spacing3
 from autoseg.reporting import canvas
-from autoseg.reporting.panels import DIFFERENCES, Panel, add_panel, classes_of, legend_of, take_panel
+from autoseg.reporting.panels import DIFFERENCES, UNCERTAIN, Panel, add_panel, classes_of, heat_colour, legend_of, take_panel
 from autoseg.reporting.planes import largest_slice, view
 
 MOST_ROWS = 100
@@ -67,7 +67,7 @@ def draw_comparison(rows: Sequence[Comparison], target: Path, *, labels: Labels 
     """Draw a row for each case: scan, reference, prediction, where the two differ, and how uncertain it is, in one slice along Z.
 
     It is the slice with most foreground, by the reference, or by the prediction where there is no reference or it is empty; the middle one where
-    there is none. Where uncertainty and no reference is given, it is the slice with most of that.
+    there is none. Where uncertainty and no reference is given, it is the slice with most of that, of those with foreground.
 
     Parameters
     ----------
@@ -92,6 +92,7 @@ def draw_comparison(rows: Sequence[Comparison], target: Path, *, labels: Labels 
         legend |= DIFFERENCES
     if any(row.uncertainty is not None for row in rows):
         contents.append("uncertainty")
+        legend |= {name: heat_colour(share) for name, share in UNCERTAIN.items()}
 
     heights = [_PANEL * float(np.clip(panel.size[0] / panel.size[1], 0.4, 1.3)) for panel in panels]
     width = len(contents) * (_PANEL + _GAP) - _GAP
@@ -152,10 +153,17 @@ def _chosen_slice(row: Comparison, labels: Labels | None) -> Panel:
     if not foreground.any():
         foreground = _foreground(row.prediction, labels)
     by_doubt = row.uncertainty if row.reference is None else None
-    index = largest_slice(foreground) if by_doubt is None else int(by_doubt.sum(axis=(1, 2), dtype=np.float64).argmax())
+    index = largest_slice(foreground) if by_doubt is None else _most_uncertain(by_doubt, foreground)
     return take_panel(
         row.image, row.prediction, row.reference, view(0, row.affine), index, spacing=row.spacing, window=row.window, uncertainty_ZYX=row.uncertainty
     )  # fmt: skip
+
+
+def _most_uncertain(uncertainty_ZYX: NDArray[Any], foreground_ZYX: NDArray[np.bool_]) -> int:
+    """The slice with most uncertainty, of those with foreground if there are any: the ends of a scan are often uncertain without meaning much."""
+    sums_Z = uncertainty_ZYX.sum(axis=(1, 2), dtype=np.float64)
+    shown_Z = foreground_ZYX.any(axis=(1, 2))
+    return int(np.where(shown_Z | ~shown_Z.any(), sums_Z, -1.0).argmax())
 
 
 def _foreground(values_ZYX: NDArray[Any], labels: Labels | None) -> NDArray[np.bool_]:

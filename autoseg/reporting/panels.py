@@ -23,8 +23,11 @@ from autoseg.reporting.planes import View, pixel_size, upright
 
 DIFFERENCES = {"false positive": canvas.PURPLE, "false negative": canvas.YELLOW, "wrong class": canvas.BLUE}
 
+UNCERTAIN = {"hardly uncertain": 0.2, "uncertain": 0.6, "nothing known": 1.0}
+
 _OPACITY = 0.5
 _DIFFERENCE_OPACITY = 0.8
+_CONTOUR = (0.35, 0.85, 1.0)  # of what was segmented; no colour of uncertainty
 _DIMMED = 0.6  # the scan under differences, so that yellow stays visible on bright tumours
 _MARGIN = 0.03  # of the content's longer side is kept around it
 
@@ -143,7 +146,7 @@ def add_panel(figure: Figure, box: tuple[float, float, float, float], panel: Pan
     elif content == "uncertainty" and panel.uncertainty is not None:
         _show(axes, _DIMMED * panel.grey, panel)
         _heat(axes, panel, panel.uncertainty)
-        _outline(axes, panel, prediction > 0, (1.0, 1.0, 1.0), 0.7)
+        _outline(axes, panel, prediction > 0, _CONTOUR, 0.9)
     elif content == "difference" and reference is not None:
         _show(axes, _DIMMED * panel.grey, panel)
         _paint(axes, panel, difference(prediction, reference), (*DIFFERENCES.values(),), _DIFFERENCE_OPACITY)
@@ -202,6 +205,12 @@ def _paint(axes: Axes, panel: Panel, index: NDArray[np.integer], colours: tuple[
     for k in np.unique(index[index > 0]):
         paint[index == k] = (*colours[k - 1], opacity)
     axes.imshow(paint, **_placed(axes, panel), interpolation="nearest")
+
+
+def heat_colour(share: float) -> canvas.Colour:
+    """Of an uncertainty 0..1: from dark over red to pale yellow."""
+    red, green, blue, _ = colormaps["inferno"](share)
+    return float(red), float(green), float(blue)
 
 
 def _heat(axes: Axes, panel: Panel, share: NDArray[np.float64]) -> None:

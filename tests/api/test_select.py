@@ -125,10 +125,18 @@ def test_a_configuration_with_fewer_folds_is_left_out(both: Path, tmp_path: Path
     said: list[str] = []
     found = autoseg.select(workspace=place, dataset=NAME, device="cpu", notify=said.append)
     assert [one.name for one in found.choice.candidates] == ["2d"]
-    assert any(line.startswith("3d_fullres is left out: its folds validate on 2 cases, others' on 3") for line in said)
-    found = autoseg.select(["3d_fullres", "2d"], workspace=place, dataset=NAME, device="cpu", notify=said.append)
+    assert any(line.startswith("3d_fullres is left out: its finished folds validate on 2 cases, others' on 3") for line in said)
+    with pytest.raises(AutosegError, match=r"compared 2d on 3 cases; now 2d, 3d_fullres can be compared on 2\..*--force"):
+        autoseg.select(["3d_fullres", "2d"], workspace=place, dataset=NAME, device="cpu")
+    said.clear()
+    found = autoseg.select(["3d_fullres", "2d"], workspace=place, dataset=NAME, device="cpu", notify=said.append, force=True)
     assert len(found.choice.candidates) == 3 and found.selection.cases == 2
-    assert said[-1] == "Compared on the 2 cases that the trained folds of all have in common."
+    assert said[0] == "Compared on the 2 cases that the trained folds of all have in common."
+    assert found.selection.remarks == (said[1],) and said[1].startswith("2 cases: so few say little")
+    with pytest.raises(AutosegError, match="compared 2d, 3d_fullres on 2 cases; now 2d can be compared on 3"):
+        autoseg.select("2d", workspace=place, dataset=NAME, device="cpu")
+    (place / "models" / NAME / "selection.json").write_text("{}")  # a damaged one is no loss
+    assert autoseg.select("2d", workspace=place, dataset=NAME, device="cpu").selection.cases == 3
 
 
 def test_configurations_whose_probabilities_have_no_mean_are_not_compared(both: Path, tmp_path: Path) -> None:
@@ -138,7 +146,7 @@ def test_configurations_whose_probabilities_have_no_mean_are_not_compared(both: 
         path.write_text(json.dumps(json.loads(path.read_text()) | {"transpose_forward": [1, 0, 2]}))
     with pytest.raises(AutosegError, match="2d and 3d_fullres take the axes of a scan in another order, so they cannot be compared"):
         autoseg.select(workspace=place, dataset=NAME, device="cpu")
-    autoseg.select(["3d_fullres"], workspace=place, dataset=NAME, device="cpu")
+    autoseg.select(["3d_fullres"], workspace=place, dataset=NAME, device="cpu", force=True)
 
 
 def test_a_reference_that_lies_elsewhere_is_named(both: Path, tmp_path: Path) -> None:
@@ -196,3 +204,38 @@ def test_probabilities_that_are_damaged_are_named(both: Path, tmp_path: Path) ->
         autoseg.select(workspace=place, dataset=NAME, device="cpu")
     npz.unlink()
     assert autoseg.select(workspace=place, dataset=NAME, device="cpu", scheme="brats20").selection.cases == 3  # it was made anew
+
+
+def test_what_lies_in_the_folder_of_models_is_not_believed(both: Path, tmp_path: Path) -> None:
+    place = tmp_path_with_raw(both, tmp_path)
+    models = place / "models" / NAME
+    shutil.copytree(both / "models" / NAME / "2d", models / "2d")
+    shutil.copytree(both / "models" / NAME / "2d", models / "2d_old")
+    (models / "2d" / "fold_0" / "validation" / "predictions.json").unlink()  # then nobody knows what made them
+    said: list[str] = []
+    found = autoseg.select(workspace=place, dataset=NAME, device="cpu", notify=said.append)
+    assert [one.name for one in found.choice.candidates] == ["2d"]
+    assert said[0] == f"Not compared, since the models there were trained under another name: {models / '2d_old'}."
+    assert any(line.startswith("2d, fold 0, lacks segmentations") for line in said)
+    case = next((both / "raw_data" / NAME).iterdir())
+    path = models / "selection.json"
+    write_selection(found.selection.model_copy(update={"dataset": "Another"}), path)
+    with pytest.raises(AutosegError, match="was made for Another, but the models beside it are of DatasetPhantom20"):
+        autoseg.predict(case, tmp_path / "out", model=models, device="cpu")
+    file = next((models / "2d" / "fold_0" / "validation").glob("*.nii.gz"))
+    labels = read_labels(file)
+    write_labels(LabelMap(np.full_like(labels.array, 7), labels.geometry), file)
+    with pytest.raises(AutosegError, match=r"holds the value 7, which no class has. Delete it"):
+        autoseg.select(workspace=place, dataset=NAME, device="cpu")
+
+
+def test_a_users_own_table_is_not_replaced(both: Path, tmp_path: Path) -> None:
+    case = next((both / "raw_data" / NAME).iterdir())
+    (tmp_path / "uncertainty.csv").write_text("mine")
+    with pytest.raises(AutosegError, match=r"uncertainty\.csv is there already"):
+        autoseg.predict(case, tmp_path, workspace=both, configuration="2d", device="cpu", uncertainty=True)
+    assert (tmp_path / "uncertainty.csv").read_text() == "mine"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "uncertainty").write_text("a file")
+    with pytest.raises(AutosegError, match=r"Cannot write into .*uncertainty"):
+        autoseg.predict(case, tmp_path / "other", workspace=both, configuration="2d", device="cpu", uncertainty=True)

@@ -15,7 +15,7 @@ def test_select_prints_what_it_found_and_the_next_command(shell: Shell, trained:
     done = shell.run("select", "--scheme", "brats20", cwd=place)
     assert done.code == 0, done.err
     assert done.headline == f"autoseg select: dataset {DATASET}, scheme brats20"
-    for said in ("3d_fullres (selected)", "mean Dice", "WT", "Selected: 3d_fullres is the only one that is trained: mean Dice 0.", "ost-processing"):
+    for said in ("3d_fullres (selected)", "mean Dice", "WT", "Selected: 3d_fullres is the only one that was compared: ", "ost-processing"):
         assert said in done.out
     assert done.out.splitlines()[-1] == "Next: autoseg predict -i FOLDER -o OUT"
     folder = place / "models" / DATASET

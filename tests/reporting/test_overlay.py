@@ -160,8 +160,9 @@ def test_takes_a_moment(tmp_path: Path) -> None:
 
 def test_uncertainty_glows_where_it_is_and_chooses_the_slice(tmp_path: Path) -> None:
     heat = np.zeros((8, 32, 32))
-    heat[6, 20:26, 4:12] = 1.0
-    heat[6, 4:10, 20:28] = 0.1
+    heat[4, 20:26, 4:12] = 1.0
+    heat[4, 4:10, 20:28] = 0.1
+    heat[7] = 0.9  # nothing was found there
     row = case(box(slice(4, 10), slice(20, 28)), uncertainty=heat)
     draw_comparison([row], tmp_path / "a.png")
     glow = column(picture(tmp_path / "a.png"), 2, of=3)
