@@ -172,14 +172,16 @@ def _require_same_cases(folder: Path, training: list[str], validation: list[str]
 def _notice_state(job: Job, folder: Path, training: int, validation: int) -> None:
     run = read_run(folder)
     if run is None:
-        job.notify(f"{training} cases to train on, {validation} to validate on.")
+        job.notify(f"{training} case{'s' * (training != 1)} to train on, {validation} to validate on.")
         return
     if not has_ended(folder, job.target or run.target):
         job.notify(f"An unfinished run is taken up in {folder}.")
     else:
+        kept = job.target is not None and job.target != run.target and has_ended(folder, run.target)
+        asked = f", and {job.target.describe()} ask for no more" if job.target and kept else ""
         job.notify(
-            f"{folder} is trained already, for {run.target.describe()}; only what is missing is done."
-            " Lengthen it with --epochs or --budget, or start anew with --restart."
+            f"{folder} is trained already, for {run.target.describe()}{asked}; only what is missing is done."
+            f" Lengthen it with {'a longer ' if kept else ''}--epochs or --budget, or start anew with --restart."
         )
     if run.seed != job.seed:
         job.notify(f"It keeps the seed that it began with, {run.seed}.")

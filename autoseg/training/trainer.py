@@ -33,7 +33,7 @@ from autoseg.training.losses import confusion, deep_loss
 from autoseg.training.optimize import Stepper
 from autoseg.training.pretrained import load_start, source_of, take_over
 from autoseg.training.region_losses import membership
-from autoseg.training.run import Run, read_run, recipe_for, write_run
+from autoseg.training.run import Run, has_ended, read_run, recipe_for, write_run
 from autoseg.training.run_log import RunLog
 from autoseg.training.schedule import Target, learning_rate
 
@@ -63,7 +63,7 @@ class Trainer:
     folder : of the model; may hold an unfinished run of the same plan, which is taken up
     training, validation : where batches come from, by recipe name; no validation source: nothing is measured along the way
     device : as `pick_device` gives it
-    target : where to end; None: where the run that lies here ends, or else after the plan's epochs
+    target : where to end; None: where the run that lies here ends, or else after the plan's epochs. A run that has ended can only be lengthened
     seed : of weights, batches and augmentation; a run that is taken up keeps its own
     pretrained : folder of a trained model to start from; a run that is taken up goes on from its checkpoint
     draw, notify : makes the picture from the log; is told decisions in words
@@ -153,7 +153,8 @@ class Trainer:
     def _decide(self, target: Target | None, seed: int, earlier: Run | None, start: Model | None) -> Run:
         """What an earlier sitting decided, or new decisions, made by timing a few steps."""
         if earlier:
-            if target is None or target == earlier.target:
+            done = target is not None and has_ended(self._folder, earlier.target) and has_ended(self._folder, target)
+            if target is None or target == earlier.target or done:  # what has ended cannot be shortened
                 return earlier
             run = replace(earlier, steps=target.steps, seconds=target.seconds)
             self._notify(f"The run that lies here was to end after {earlier.target.describe()}; now it ends after {target.describe()}.")

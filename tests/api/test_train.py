@@ -42,6 +42,19 @@ def test_a_lengthened_run_is_unfinished_until_it_has_ended(planned: Path) -> Non
     assert "is trained already" in train(planned, "all", epochs=9)[0][0]
 
 
+def test_a_run_that_has_ended_is_not_shortened(planned: Path) -> None:
+    _, trained = train(planned, "all", epochs=3, restart=True)
+    before = [(trained.folder / name).read_bytes() for name in ("run.json", "weights.safetensors", "log.csv")]
+    for shorter in ({"epochs": 2}, {"budget": "0.001s"}):
+        notes, again = train(planned, "all", **shorter)
+        asked = "2 steps" if "epochs" in shorter else "0 s"
+        assert f"is trained already, for 3 steps, and {asked} ask for no more; only what is missing is done." in notes[0]
+        assert not any("now it ends" in note for note in notes)
+        assert again.steps == 3
+        assert [(trained.folder / name).read_bytes() for name in ("run.json", "weights.safetensors", "log.csv")] == before
+    assert train(planned, "all", epochs=4)[1].steps == 4
+
+
 def test_a_run_keeps_its_seed_and_says_so(planned: Path) -> None:
     notes, trained = train(planned, "all", epochs=1, seed=3, restart=True)
     assert not any("seed" in note for note in notes)
