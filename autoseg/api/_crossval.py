@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +184,27 @@ def _write(dataset: str, found: Sequence[ConfigurationScores], folder: Path) -> 
     write_text(csv, pd.concat(tables, ignore_index=True).to_csv(index=False))
     write_json(json, {"dataset": dataset, "interval": f"95 %, {DRAWS} bootstrap resamples of the cases, seed {SEED}",
                       "configurations": {one.name: _document(one) for one in found}})  # fmt: skip
-    dots = [scores.cases.assign(target=name + ", fold " + scores.cases["fold"]) for name, scores in validated]
-    draw_scores(pd.concat(dots, ignore_index=True), picture, title="Mean Dice of every case, by fold", centre="mean")
+    _draw(dataset, validated, picture)
     return CrossValidated(dataset, tuple(found), csv, json, picture)
+
+
+def _draw(dataset: str, validated: Sequence[tuple[str, CrossValidation]], picture: Path) -> None:
+    """A strip for each configuration, with its interval, then one for each of its folds in the same colour."""
+    dots: list[pd.DataFrame] = []
+    means: dict[str, tuple[float, float, float]] = {}
+    colours: dict[str, int] = {}
+    for number, (name, scores) in enumerate(validated):
+        row = scores.row()
+        strips = {name: scores.cases} | {f"{name}, fold {fold}": scores.cases[scores.cases["fold"] == fold] for fold in scores.folds}
+        dots += [cases.assign(target=strip) for strip, cases in strips.items()]
+        means |= {name: (row["mean"], row["low"], row["high"])} | {f"{name}, fold {fold}": (row[f"fold_{fold}"], nan, nan) for fold in scores.folds}
+        colours |= dict.fromkeys(strips, number)
+    schemes = ", ".join(dict.fromkeys(scores.scheme for _, scores in validated))
+    draw_scores(
+        pd.concat(dots, ignore_index=True), picture, title=f"{dataset}: cross-validation (scheme {schemes})", centre="mean", means=means,
+        explanation="A dot is a case: its mean Dice over structures. The line is the mean, the band its 95 % bootstrap interval over cases.",
+        colours=colours,
+    )  # fmt: skip
 
 
 def _document(one: ConfigurationScores) -> dict[str, Any]:

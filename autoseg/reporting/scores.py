@@ -2,8 +2,10 @@
 
 - All cases are shown, not a summary of them; the line is the median or the mean. The worst three are named, because they are the ones to look at.
 - A case in which a target is absent from reference and prediction has no Dice: it is counted, not drawn.
+- Strips of one colour belong together: each target has its own, unless the caller says which share one.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ from autoseg.reporting import canvas
 
 _WIDTH, _ROW, _HEAD, _FOOT = 9.5, 1.05, 0.55, 0.55  # inches
 _NAME_COLUMN = 2.5  # inches
+_EXPLANATION = 0.25  # inches, where there is one
 _LONGEST_NAME = 26
 _NAMED = 3
 _ABOVE = 0.32  # of a row lies above its strip's middle, the names below
@@ -25,7 +28,14 @@ _GOLDEN = 0.6180339887  # its multiples spread evenly over 0..1, however many th
 
 
 def draw_scores(
-    evaluation_table: pd.DataFrame, target: Path, *, title: str = "Dice of every case", centre: Literal["median", "mean"] = "median"
+    evaluation_table: pd.DataFrame,
+    target: Path,
+    *,
+    title: str = "Dice of every case",
+    explanation: str = "",
+    centre: Literal["median", "mean"] = "median",
+    means: Mapping[str, tuple[float, float, float]] | None = None,
+    colours: Mapping[str, int] | None = None,
 ) -> None:
     """Draw the distribution of Dice over the cases, a strip for each target.
 
@@ -34,8 +44,10 @@ def draw_scores(
     evaluation_table : a line for each case and target, with columns `case`, `target` (class or region) and `dice` (0..1, or
         not-a-number where the target is in neither); further columns are left alone
     target : the PNG file
-    title : heading of the picture
+    title, explanation : heading of the picture, and what stands in small letters below
     centre : what the line is and the numbers beside a strip say
+    means : target -> the number of the line, where it is not that of the dots, and the ends of its 95 % interval, not-a-number where it has none
+    colours : target -> number of its colour, 0, 1, ...; by default each has its own
 
     Raises
     ------
@@ -48,24 +60,22 @@ def draw_scores(
     if evaluation_table.empty:
         raise AutosegError(f"The evaluation for {target} holds no case. Evaluate a folder with at least one.")
     groups = list(evaluation_table.groupby("target", sort=False))
-    height = _HEAD + _ROW * len(groups) + _FOOT
+    head = _HEAD + (_EXPLANATION if explanation else 0)
+    height = head + _ROW * len(groups) + _FOOT
     figure = canvas.new_figure(_WIDTH, height)
     left, right = _NAME_COLUMN / _WIDTH, 1 - 0.3 / _WIDTH
     axes = figure.add_axes((left, _FOOT / height, right - left, _ROW * len(groups) / height))
-    canvas.style_axes(axes, "")
+    _dress(axes, evaluation_table["dice"].to_numpy(dtype=float), len(groups))
     canvas.write(figure, 0.2, height - 0.2, title, fontsize=12, fontweight="bold", va="top")
-    low = _lower_limit(evaluation_table["dice"].to_numpy(dtype=float))
-    span = 1 - low
-    axes.set_xlim(low - 0.015 * span, 1 + 0.015 * span)
-    axes.set_ylim(len(groups) - _ABOVE, -_ABOVE)
-    axes.set_xlabel("Dice", fontsize=9, color=canvas.INK)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
+    canvas.write(figure, 0.2, height - 0.48, explanation, fontsize=8, color=canvas.QUIET, va="top")
     for row, (name, group) in enumerate(groups):
-        _draw_strip(axes, row, group["case"].astype(str).to_numpy(), group["dice"].to_numpy(dtype=float), canvas.class_colour(row), centre)
-        inches = height - _HEAD - _ROW * (row + _ABOVE)
+        dice = group["dice"].to_numpy(dtype=float)
+        middle = (means or {}).get(str(name), (_middle(dice, centre), np.nan, np.nan))
+        colour = canvas.class_colour((colours or {}).get(str(name), row))
+        _draw_strip(axes, row, group["case"].astype(str).to_numpy(), dice, colour, middle)
+        inches = height - head - _ROW * (row + _ABOVE)
         canvas.write(figure, 0.2, inches + 0.04, canvas.shortened(str(name), _LONGEST_NAME), fontsize=10, fontweight="bold")
-        canvas.write(figure, 0.2, inches - 0.05, _facts(group["dice"].to_numpy(dtype=float), centre), fontsize=8, color=canvas.QUIET, va="top")
+        canvas.write(figure, 0.2, inches - 0.05, _facts(dice, centre, middle), fontsize=8, color=canvas.QUIET, va="top")
     canvas.save(figure, target)
 
 
@@ -75,24 +85,41 @@ def worst(cases: NDArray[Any], dice: NDArray[np.float64], count: int = _NAMED) -
     return sorted(known, key=lambda pair: (pair[1], pair[0]))[:count]
 
 
+def _dress(axes: Axes, dice: NDArray[np.float64], rows: int) -> None:
+    canvas.style_axes(axes, "")
+    low = _lower_limit(dice)
+    span = 1 - low
+    axes.set_xlim(low - 0.015 * span, 1 + 0.015 * span)
+    axes.set_ylim(rows - _ABOVE, -_ABOVE)
+    axes.set_xlabel("Dice", fontsize=9, color=canvas.INK)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+
+
 def _lower_limit(dice: NDArray[np.float64]) -> float:
     """The tenth below the worst case: good and bad sets both fill the width."""
     known = dice[np.isfinite(dice)]
     return max(0.0, float(np.floor(known.min() * 10 - 0.5) / 10)) if len(known) else 0.0
 
 
-def _facts(dice: NDArray[np.float64], centre: str) -> str:
+def _facts(dice: NDArray[np.float64], centre: str, middle: tuple[float, float, float]) -> str:
+    count = int(np.isfinite(dice).sum())
+    absent = len(dice) - count
+    if not count:
+        return "no case has it"
+    lines = [f"{centre} {middle[0]:.3f}, {count} case{'s' * (count > 1)}"]
+    lines += [f"95 %: {middle[1]:.3f} to {middle[2]:.3f}"] if np.isfinite(middle[1]) else []
+    return "\n".join(lines + ([f"{absent} without it"] if absent else []))
+
+
+def _middle(dice: NDArray[np.float64], centre: str) -> float:
     known = dice[np.isfinite(dice)]
-    text = f"{centre} {_middle(known, centre):.3f}, {len(known)} case{'s' * (len(known) > 1)}" if len(known) else "no case has it"
-    absent = len(dice) - len(known)
-    return f"{text}\n{absent} without it" if absent and len(known) else text
+    return float(known.mean() if centre == "mean" else np.median(known)) if len(known) else np.nan
 
 
-def _middle(values: NDArray[np.float64], centre: str) -> float:
-    return float(values.mean() if centre == "mean" else np.median(values))
-
-
-def _draw_strip(axes: Axes, row: int, cases: NDArray[Any], dice: NDArray[np.float64], colour: canvas.Colour, centre: str) -> None:
+def _draw_strip(
+    axes: Axes, row: int, cases: NDArray[Any], dice: NDArray[np.float64], colour: canvas.Colour, middle: tuple[float, float, float]
+) -> None:
     ordered = worst(cases, dice, len(cases))
     if not ordered:
         return
@@ -100,9 +127,11 @@ def _draw_strip(axes: Axes, row: int, cases: NDArray[Any], dice: NDArray[np.floa
     y = row + ((np.arange(len(x)) * _GOLDEN + 0.5) % 1 - 0.5) * _SPREAD
     _name_worst(axes, row, [name for name, _ in ordered[:_NAMED]], x, y)
     axes.scatter(x, y, s=24, color=colour, alpha=0.8, linewidths=0.4, edgecolors="white", zorder=3)
+    mean, low, high = middle
+    if np.isfinite(low):
+        axes.fill_between([low, high], row - 0.24, row + 0.24, color=colour, alpha=0.25, linewidth=0, zorder=1)
     if len(x) > 1:
-        middle = _middle(x, centre)
-        axes.plot([middle, middle], [row - 0.24, row + 0.24], color=canvas.INK, linewidth=1.8, zorder=4)
+        axes.plot([mean, mean], [row - 0.24, row + 0.24], color=canvas.INK, linewidth=1.8, zorder=4)
 
 
 def _name_worst(axes: Axes, row: int, names: list[str], x: NDArray[np.floating], y: NDArray[np.floating]) -> None:

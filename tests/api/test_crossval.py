@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
@@ -13,6 +14,7 @@ from autoseg.data.folds import Folds, write_folds
 from autoseg.errors import AutosegError
 from autoseg.evaluation.crossval import OVER_CLASSES
 from autoseg.planning.plan import Plan, write_plan
+from autoseg.reporting import canvas
 from autoseg.training.run import Run, write_run
 
 NAME = "Dataset001_Small"
@@ -58,6 +60,21 @@ def test_folds_are_put_together_and_the_missing_named(tmp_path: Path) -> None:
     assert document["configurations"]["small"]["cases_of_folds"] == {"0": 2, "2": 1}
     assert document["configurations"]["other"]["structures"][0]["std"] is None
     assert imread(found.picture).shape[0] > 300
+
+
+def test_the_picture_has_a_colour_for_each_configuration_and_says_what_it_shows(tmp_path: Path) -> None:
+    for place, scheme in (("one", "nnunet"), ("two", "brats20")):
+        for fold in range(3):
+            for configuration in ("other", "small"):
+                validated(tmp_path / place, fold, {f"{fold}a": 0.9, f"{fold}b": 0.6}, configuration=configuration, scheme=scheme)
+    one, two = (imread(autoseg.crossval(dataset=NAME, workspace=tmp_path / place).picture)[..., :3] for place in ("one", "two"))
+    assert (one[:80] != two[:80]).any()  # the heading names the scheme
+    seen = [bool((np.abs(one - (0.8 * np.array(canvas.class_colour(index)) + 0.2)) < 0.03).all(axis=-1).any()) for index in range(4)]
+    assert seen == [True, True, False, False]
+    assert one.shape[0] == pytest.approx((0.55 + 0.25 + 0.55 + 8 * 1.05) * canvas.DPI, abs=2)  # a strip for each configuration and fold
+    (tmp_path / "one" / "models" / NAME).rename(tmp_path / "one" / "models" / "Dataset002_Larger")
+    again = imread(autoseg.crossval(dataset="Dataset002_Larger", workspace=tmp_path / "one").picture)[..., :3]
+    assert (one[:80] != again[:80]).any() and (one[80:] == again[80:]).all()  # and the dataset
 
 
 def test_one_configuration_has_files_of_its_own(tmp_path: Path) -> None:

@@ -84,3 +84,21 @@ def test_unusable_tables(tmp_path: Path) -> None:
     with pytest.raises(AutosegError, match="no case"):
         draw_scores(pd.DataFrame({"case": [], "target": [], "dice": []}), tmp_path / "scores.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_strips_that_belong_together_share_a_colour_and_a_mean_may_be_given(tmp_path: Path) -> None:
+    target = tmp_path / "scores.png"
+    means = {"all": (0.4, 0.3, 0.7)}
+    draw_scores(table({"all": [0.1, 0.9, 0.2], "one": [0.1, 0.9], "other": [0.2]}), target, colours={"all": 0, "one": 0, "other": 1}, means=means)
+    ours = dots(target, canvas.ORANGE)
+    other = dots(target, canvas.SKY_BLUE)
+    assert len(ours) == 5 and len(other) == 1
+    pixels = imread(target)[..., :3]
+    band = (np.abs(pixels - (0.25 * np.array(canvas.ORANGE) + 0.75)) < 0.02).all(axis=-1)
+    x = np.sort(ours[:, 1])
+    at = (np.flatnonzero(band.sum(axis=0) > 20)[[0, -1]] / pixels.shape[1] - x[0]) / (x[-1] - x[0]) * 0.8 + 0.1
+    assert at == pytest.approx([0.3, 0.7], abs=0.01)
+    strip = slice(*np.flatnonzero(band.sum(axis=1) > 20)[[0, -1]])
+    dark = (np.abs(pixels[strip] - np.array(canvas.INK)) < 0.02).all(axis=-1)[:, int(0.3 * pixels.shape[1]) :]
+    line = (0.3 + dark.sum(axis=0).argmax() / pixels.shape[1] - x[0]) / (x[-1] - x[0]) * 0.8 + 0.1
+    assert line == pytest.approx(0.4, abs=0.01)
