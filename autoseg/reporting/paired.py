@@ -1,6 +1,6 @@
 """How two or more sets of predictions differ, case by case: a line for each case from contestant to contestant.
 
-- Every case is drawn, so that one case that decides a mean is seen; the bars are the medians.
+- Every case is drawn, so that one case that decides a mean is seen; the bars are the medians, and lie under the dots.
 - Distances are on an axis that is even up to 1 mm and logarithmic beyond, so that penalties of hundreds of millimetres leave room for the rest.
 - A case joins a panel only where all contestants have a number; how many do not is said.
 """
@@ -15,9 +15,10 @@ from matplotlib.axes import Axes
 from autoseg.errors import AutosegError
 from autoseg.reporting import canvas
 
-_PANEL, _LEFT, _GAP, _HEAD, _FOOT = 2.4, 0.9, 0.75, 0.75, 0.85  # inches
+_PANEL, _LEFT, _GAP, _HEAD, _FOOT = 2.4, 0.9, 0.75, 1.0, 0.85  # inches
 _MOST = 6  # structures in one picture
 _LONGEST_NAME = 18
+_EXPLANATION = "A line is a case, a dot its number. A black bar is the median."
 
 
 def draw_pairs(
@@ -48,6 +49,7 @@ def draw_pairs(
     figure = canvas.new_figure(width, height)
     heading = title if len(shown) == len(targets) else f"{title} (the first {len(shown)} of {len(targets)} structures)"
     canvas.write(figure, 0.2, height - 0.2, heading, fontsize=12, fontweight="bold", va="top")
+    canvas.write(figure, 0.2, height - 0.48, _EXPLANATION, fontsize=8, color=canvas.QUIET, va="top")
     for row, (metric, name) in enumerate(metrics.items()):
         for column, structure in enumerate(shown):
             bottom = height - _HEAD - (row + 1) * _PANEL - row * _FOOT
@@ -66,11 +68,10 @@ def _draw_panel(axes: Axes, values: np.ndarray, contestants: Sequence[str], stru
     axes.plot(places, known.T, color=canvas.QUIET, linewidth=0.5, alpha=0.6, zorder=2)
     for place in places:
         axes.scatter(
-            np.full(len(known), place), known[:, place], s=16, color=canvas.class_colour(int(place)), alpha=0.8, linewidths=0.4,
-            edgecolors="white", zorder=3,
+            np.full(len(known), place), known[:, place], s=16, color=canvas.class_colour(int(place)), linewidths=0.4, edgecolors="white", zorder=4,
         )  # fmt: skip
         if len(known):
-            axes.plot([place - 0.2, place + 0.2], [np.median(known[:, place])] * 2, color=canvas.INK, linewidth=1.8, zorder=4)
+            axes.plot([place - 0.2, place + 0.2], [np.median(known[:, place])] * 2, color=canvas.INK, linewidth=1.8, zorder=3)
     axes.set_xlim(-0.5, len(contestants) - 0.5)
     few = len(contestants) < 3
     axes.set_xticks(
@@ -79,6 +80,8 @@ def _draw_panel(axes: Axes, values: np.ndarray, contestants: Sequence[str], stru
     )  # fmt: skip
     if metric.endswith("mm"):
         _stretch(axes, known)
+    else:
+        _clamp(axes)
     axes.set_ylabel(metric, fontsize=9, color=canvas.INK)
 
 
@@ -89,3 +92,13 @@ def _stretch(axes: Axes, distances: np.ndarray) -> None:
     ticks = [tick for tick in (0, 1, 3, 10, 30, 100, 300, 1000) if tick <= 1.3 * largest]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
+
+
+def _clamp(axes: Axes) -> None:
+    """Room for the dots at 0 and 1, and no tick outside."""
+    low, high = axes.get_ylim()
+    room = 0.04 * (high - low)
+    low, high = max(low, -room), min(high, 1 + room)
+    ticks = [tick for tick in axes.get_yticks() if max(low, 0) <= tick <= min(high, 1)]
+    axes.set_yticks(ticks)
+    axes.set_ylim(low, high)

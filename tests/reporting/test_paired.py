@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from autoseg.errors import AutosegError
 from autoseg.reporting import canvas
-from autoseg.reporting.paired import draw_pairs
+from autoseg.reporting.paired import _draw_panel, draw_pairs
 
 
 def values(structures: int = 1, cases: int = 3) -> pd.DataFrame:
@@ -24,9 +24,15 @@ def values(structures: int = 1, cases: int = 3) -> pd.DataFrame:
 
 
 def dots(target: Path, colour: canvas.Colour) -> int:
+    return len(sizes(target, colour))
+
+
+def sizes(target: Path, colour: canvas.Colour) -> np.ndarray:
+    """Pixels of each dot."""
     pixels = imread(target)[..., :3]
-    found, count = ndimage.label((np.abs(pixels - (0.8 * np.array(colour) + 0.2)) < 0.06).all(axis=-1), np.ones((3, 3)))
-    return int((ndimage.sum_labels(np.ones_like(found), found, range(1, count + 1)) > 6).sum())
+    found, count = ndimage.label((np.abs(pixels - np.array(colour)) < 0.06).all(axis=-1), np.ones((3, 3)))
+    pixels_of = ndimage.sum_labels(np.ones_like(found), found, range(1, count + 1))
+    return pixels_of[pixels_of > 6]
 
 
 def test_every_case_has_a_dot_for_each_contestant(tmp_path: Path) -> None:
@@ -40,6 +46,31 @@ def test_a_case_without_a_number_is_left_out(tmp_path: Path) -> None:
     table.loc[0, "a"] = np.nan
     draw_pairs(table, ["a", "$b_"], ["_t$0"], {"dice": "Dice"}, tmp_path / "pairs.png", title="")
     assert dots(tmp_path / "pairs.png", canvas.ORANGE) == dots(tmp_path / "pairs.png", canvas.SKY_BLUE) == 2
+
+
+def test_no_dot_hides_under_the_bar_of_the_median(tmp_path: Path) -> None:
+    """Of three cases the middle one is the median."""
+    draw_pairs(values(), ["a", "$b_"], ["_t$0"], {"dice": "Dice"}, tmp_path / "pairs.png", title="")
+    for colour in (canvas.ORANGE, canvas.SKY_BLUE):
+        of_dots = sizes(tmp_path / "pairs.png", colour)
+        assert len(of_dots) == 3 and of_dots.min() > 0.8 * of_dots.max()
+
+
+def test_lines_and_bars_are_explained_below_the_heading(tmp_path: Path) -> None:
+    draw_pairs(values(), ["a", "$b_"], ["_t$0"], {"dice": "Dice"}, tmp_path / "pairs.png", title="")
+    below = imread(tmp_path / "pairs.png")[int(0.45 * canvas.DPI) : int(0.65 * canvas.DPI), :, :3]
+    assert (below < 0.6).any(axis=(0, 2)).sum() > 100  # columns with ink
+
+
+@pytest.mark.parametrize("numbers", [[0.0, 0.01, 0.02], [0.0, 0.5, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.98, 0.99, 1.0], [0.4, 0.5, 0.6]])
+def test_the_axis_of_dice_has_no_number_that_no_dice_has(numbers: list[float]) -> None:
+    axes = canvas.new_figure(3, 3).add_axes((0.2, 0.2, 0.7, 0.7))
+    _draw_panel(axes, np.repeat(np.array(numbers)[:, None], 2, axis=1), ["a", "b"], "WT", "Dice")
+    low, high = axes.get_ylim()
+    ticks = axes.get_yticks()
+    assert low < min(numbers) and high > max(numbers)  # no dot is cut
+    assert len(ticks) > 1 and ticks.min() >= 0 and ticks.max() <= 1
+    assert low > -0.05 and high < 1.05
 
 
 def test_a_panel_for_each_structure_and_metric(tmp_path: Path) -> None:
