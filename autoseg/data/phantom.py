@@ -57,7 +57,7 @@ def phantom(seed: int | Sequence[int], shape: Shape3 = (48, 56, 48)) -> tuple[Fi
     return _scan(rng, brain, lesion), lesion.labels_ZYX
 
 
-def write_phantoms(root: Path, *, count: int, seed: int, first: int = 1, shape: Shape3 = (48, 56, 48), with_labels: bool = True) -> list[str]:
+def write_phantoms(root: Path | str, *, count: int, seed: int, first: int = 1, shape: Shape3 = (48, 56, 48), with_labels: bool = True) -> list[str]:
     """Write phantoms as `root/BraTS20_Training_001/BraTS20_Training_001_{flair,t1,t1ce,t2,seg}.nii.gz`, int16 at 1 mm.
 
     Parameters
@@ -83,9 +83,9 @@ def write_phantoms(root: Path, *, count: int, seed: int, first: int = 1, shape: 
     for number, name in enumerate(names, start=first):
         images_CZYX, labels_ZYX = phantom((seed, number), shape)
         for modality, image_ZYX in zip(MODALITIES, images_CZYX, strict=True):
-            write_image(Image(image_ZYX[None], geometry), root / name / f"{name}_{modality}.nii.gz", dtype="int16")
+            write_image(Image(image_ZYX[None], geometry), Path(root) / name / f"{name}_{modality}.nii.gz", dtype="int16")
         if with_labels:
-            write_labels(LabelMap(labels_ZYX, geometry), root / name / f"{name}_seg.nii.gz")
+            write_labels(LabelMap(labels_ZYX, geometry), Path(root) / name / f"{name}_seg.nii.gz")
     return names
 
 

@@ -100,7 +100,7 @@ def test_folder_is_a_sound_brats_dataset(tmp_path: Path) -> None:
 
 
 def test_labels_can_be_left_out(tmp_path: Path) -> None:
-    (name,) = write_phantoms(tmp_path, count=1, seed=2, shape=(24, 24, 24), with_labels=False)
+    (name,) = write_phantoms(str(tmp_path), count=1, seed=2, shape=(24, 24, 24), with_labels=False)
     assert sorted(path.name.removeprefix(name) for path in (tmp_path / name).iterdir()) == [
         "_flair.nii.gz",
         "_t1.nii.gz",
