@@ -31,6 +31,11 @@ class Interrupted(AutosegError):
     """The user pressed Ctrl-C; the text says how to go on."""
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: "1 case", "2,000 cases"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def listing(items: Iterable[object], *, limit: int = 5) -> str:
     """The first few of the items, and how many more there are, for a message."""
     names = [str(item) for item in items]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autoseg.api._evaluate import segmentations_in, what_to_judge
 from autoseg.data.references import find_references
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, counted
 from autoseg.evaluation.compare import Comparison, require_same_cases
 from autoseg.evaluation.compare import compare as compare_evaluations
 from autoseg.evaluation.evaluate import evaluate_folder
@@ -103,6 +103,6 @@ def _draw(comparison: Comparison, target: Path) -> Path:
 
     regions = [one.name for one in comparison.targets if one.region] or [one.name for one in comparison.targets]
     axes = {metric: AXES[metric] for metric in comparison.ranked}
-    title = f"{len(comparison.cases)} cases, scheme {comparison.scheme}"
+    title = f"{counted(len(comparison.cases), 'case')}, scheme {comparison.scheme}"
     draw_pairs(comparison.values, comparison.contestants, regions, axes, target, title=title)
     return target

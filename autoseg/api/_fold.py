@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from autoseg.api._job import Job, Key, stopping
 from autoseg.api._validate import validate
-from autoseg.errors import AutosegError, listing
+from autoseg.errors import AutosegError, counted, listing
 from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, read_record, remove_folder, sweep, write_json
 from autoseg.inference.execution import enough_memory
@@ -172,7 +172,7 @@ def _require_same_cases(folder: Path, training: list[str], validation: list[str]
 def _notice_state(job: Job, folder: Path, training: int, validation: int) -> None:
     run = read_run(folder)
     if run is None:
-        job.notify(f"{training} case{'s' * (training != 1)} to train on, {validation} to validate on.")
+        job.notify(f"{counted(training, 'case')} to train on, {validation} to validate on.")
         return
     if not has_ended(folder, job.target or run.target):
         job.notify(f"An unfinished run is taken up in {folder}.")

@@ -8,7 +8,7 @@ import typer
 
 from autoseg.cli.console import WorkspaceOption, headline, note, show_table, showing_progress
 from autoseg.cli.evaluate import LESIONS, SHOWN, RegionsOption, SchemeOption, ToleranceOption, TumourOption, regions_of
-from autoseg.errors import listing
+from autoseg.errors import counted, listing
 
 if TYPE_CHECKING:
     from autoseg.evaluation.compare import Comparison
@@ -49,7 +49,7 @@ def compare(
     show_differences(found)
     show_ranking(found)
     total = len(found.cases) + len(found.missing)
-    typer.echo(f"Compared: {len(found.cases)} of {total} cases that have a reference, scheme {found.scheme}")
+    typer.echo(f"Compared: {len(found.cases)} of {counted(total, 'case')} with a reference, scheme {found.scheme}")
     if found.missing:
         note(f"Without a prediction, and in no number: {listing(found.missing)}")
     typer.echo(f"Written: {done.csv}, {done.json} and {done.picture}")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from autoseg.cli.console import WorkspaceOption, headline, note, showing_progress
+from autoseg.errors import counted
 
 
 def ensemble(
@@ -30,4 +31,4 @@ def ensemble(
         )  # fmt: skip
     by = {"mean": "mean of probabilities", "majority": "majority vote", "staple": "STAPLE"}[done.method]
     new = len(done.files) - len(done.skipped)
-    typer.echo(f"{new} cases combined of {len(done.members)} members by {by}, {len(done.skipped)} were there already: {output}")
+    typer.echo(f"{counted(new, 'case')} combined of {len(done.members)} members by {by}, {len(done.skipped)} were there already: {output}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.console import WorkspaceOption, headline, note, show_table, showing_progress
-from autoseg.errors import listing
+from autoseg.errors import counted, listing
 
 if TYPE_CHECKING:
     from autoseg.evaluation.result import Evaluation
@@ -77,7 +77,7 @@ def show_means(evaluation: "Evaluation", title: str) -> None:
     show_lesions(evaluation)
     if evaluation.missing:
         cases = evaluation.table["case"].nunique() + len(evaluation.missing)
-        note(f"Without a prediction, and in no number: {len(evaluation.missing)} of {cases} cases: {listing(evaluation.missing)}")
+        note(f"Without a prediction, and in no number: {len(evaluation.missing)} of {counted(cases, 'case')}: {listing(evaluation.missing)}")
 
 
 def means_in_short(evaluation: "Evaluation") -> str:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autoseg.data.dataset import Case
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, counted
 from autoseg.files import read_json, require_writable, sweep, write_json
 from autoseg.imaging.image import LabelMap
 from autoseg.imaging.read import stem_of
@@ -125,7 +125,7 @@ def predict_cases(
     waiting = [case for case in cases if overwrite or not finished(case)]
     waiting_names = {case.name for case in waiting}
     skipped = tuple(case.name for case in cases if case.name not in waiting_names)
-    progress(stage, 0, 1000 * len(waiting), f"{len(skipped)} of {len(cases)} cases were there already" if skipped else "")
+    progress(stage, 0, 1000 * len(waiting), f"{len(skipped)} of {counted(len(cases), 'case')} were there already" if skipped else "")
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
         upcoming = reader.submit(_read, waiting[0], segmenter) if waiting else None
         writing: Future[None] | None = None

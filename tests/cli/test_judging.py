@@ -63,7 +63,7 @@ def test_compare(shell: Shell, place: Path) -> None:
     done = shell.run("compare", "near", "far", "-r", "labels", "--regions", "WT=1,2,4 ET=4", "--scheme", "brats20", cwd=place)
     assert done.code == 0, done.err
     assert done.headline == "autoseg compare: predictions near far, references labels, scheme brats20"
-    for text in ("far - near", "95 % interval", "p (Wilcoxon)", "BraTS ranking", "Compared: 2 of 3 cases that have a reference, scheme brats20"):
+    for text in ("far - near", "95 % interval", "p (Wilcoxon)", "BraTS ranking", "Compared: 2 of 3 cases with a reference, scheme brats20"):
         assert text in done.out
     assert "in no number: c" in done.err
     table = pd.read_csv(place / "comparison" / "comparison.csv")
@@ -87,6 +87,15 @@ def test_regions_follow_their_option_among_the_folders(shell: Shell, place: Path
     assert done.headline == "autoseg compare: predictions near TC=1,4, references labels, scheme nnunet"
     done = shell.run("compare", "near", "TC=1,4", "ET=4", "-r", "labels", cwd=place)
     assert done.code == 2 and "there is no folder ET=4" in done.err and "--regions" in done.err
+
+
+def test_one_case_is_no_plural(shell: Shell, place: Path) -> None:
+    for folder in ("near", "far", "labels"):
+        for case in "bc":
+            (place / folder / f"{case}.nii.gz").unlink(missing_ok=True)
+    done = shell.run("compare", "near", "far", "-r", "labels", cwd=place)
+    assert done.code == 0, done.err
+    assert "Compared: 1 of 1 case with a reference" in done.out
 
 
 def test_compare_names_the_missing_cases(shell: Shell, place: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from autoseg.data.phantom import write_phantoms
 from autoseg.imaging.read import read_labels
 from tests.cli.conftest import DATASET, Shell, link_workspace
 
@@ -43,6 +44,17 @@ def test_cross_validation_from_two_folds_to_all(shell: Shell, trained: Path, tmp
     assert (place / "models" / DATASET / "3d_fullres" / "crossval.csv").is_file()
     assert "intervals: autoseg crossval 3d_fullres, and " in done.out
     assert "not trained. Trained are: 3d_fullres" in shell.fails("crossval", "2d", cwd=place)
+
+
+def test_one_combined_case_is_no_plural(shell: Shell, tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "raw", count=1, seed=1, shape=(24, 24, 24))
+    (label,) = (tmp_path / "raw").rglob("*_seg.nii.gz")
+    for member in "ab":
+        (tmp_path / member).mkdir()
+        (tmp_path / member / "x.nii.gz").write_bytes(label.read_bytes())
+    done = shell.run("ensemble", "-i", "a", "-i", "b", "-o", "out", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert done.out.startswith("1 case combined of 2 members by ")
 
 
 def test_predictions_of_two_folds_are_combined(shell: Shell, trained: Path, unseen: Path, tmp_path: Path) -> None:
