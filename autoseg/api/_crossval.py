@@ -12,7 +12,7 @@ from autoseg.data.folds import read_folds
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation, cross_validate, read_metrics
 from autoseg.files import require_writable, write_json, write_text
-from autoseg.inference.model_folder import PLAN, fold_of
+from autoseg.inference.model_folder import MODEL, PLAN, configuration_of, fold_of, trained_folds
 from autoseg.planning.plan import read_plan
 from autoseg.reporting.scores import draw_scores
 from autoseg.training.run import RUN, read_run
@@ -76,7 +76,7 @@ def crossval(configuration: str | None = None, *, dataset: str | None = None, wo
     place = Workspace.find(workspace)
     name = place.resolve(dataset) if dataset else place.current()
     root = place.root / "models" / name
-    there = [folder.name for folder in sorted(root.iterdir()) if any(folder.glob("fold_*"))] if root.is_dir() else []
+    there = [folder.name for folder in sorted(root.iterdir()) if _is_configuration(folder)] if root.is_dir() else []
     if configuration is not None and configuration not in there:
         raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(there) or 'none'}.")
     found = tuple(_scores(place.model(name, one), place.folds(name)) for one in there if configuration in (None, one))
@@ -87,6 +87,12 @@ def crossval(configuration: str | None = None, *, dataset: str | None = None, wo
     folder = root if configuration is None else place.model(name, configuration)
     require_writable(folder)
     return _write(name, found, folder)
+
+
+def _is_configuration(folder: Path) -> bool:
+    """Whether there are folds, and their models were not trained under another name than the folder has now."""
+    trained = trained_folds(folder)
+    return any(folder.glob("fold_*")) and (not trained or not (trained[0] / MODEL).is_file() or configuration_of(trained[0]) == folder.name)
 
 
 def _scores(folder: Path, folds: Path) -> ConfigurationScores:

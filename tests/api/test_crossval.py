@@ -147,3 +147,13 @@ def test_nothing_to_show_is_said_with_what_to_do(tmp_path: Path) -> None:
     (folder / "metrics.csv").write_text("nothing")
     with pytest.raises(AutosegError, match=r"fold_0/metrics\.csv lacks the columns"):
         autoseg.crossval(dataset=NAME, workspace=tmp_path)
+
+
+def test_a_copy_under_another_name_is_no_configuration(tmp_path: Path) -> None:
+    for name in ("small", "small_old"):
+        folder = validated(tmp_path, 0, {"a": 0.9, "b": 0.7}, configuration=name)
+        (folder / "weights.safetensors").touch()
+        (folder / "model.json").write_text(json.dumps({"configuration": "small", "recipe": "default"}))
+    assert [one.name for one in autoseg.crossval(dataset=NAME, workspace=tmp_path).configurations] == ["small"]
+    with pytest.raises(AutosegError, match=r"'small_old' of .* is not trained. Trained are: small"):
+        autoseg.crossval("small_old", dataset=NAME, workspace=tmp_path)
