@@ -15,6 +15,7 @@
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -24,20 +25,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this clone is what is measured
 
-from nnunet import commands
+from nnunet import commands, predict, train
 from nnunet.environment import cores_at_hand, provide
 from nnunet.ground import Ground
 from nnunet.pairs import Row, table
 from nnunet.stage import Different, Stage, carry_out
 from nnunet.watch import Failed
 
-STAGES: Sequence[Stage] = (*commands.STAGES,)
+STAGES: Sequence[Stage] = (*commands.STAGES, *train.STAGES, *predict.STAGES)
 BUSY = 0.5  # load average for each core at the start, above which the report says that the machine was not idle
 
 
 def main() -> int:
     """Measure and print; 1 where a stage failed."""
     options = parsed()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what was started is stopped too
     chosen = [stage for stage in STAGES if not options.stage or stage.name in options.stage]
     with tempfile.TemporaryDirectory(prefix="vs_nnunet_") as temporary:
         root = (options.work or Path(temporary)).resolve()

@@ -6,6 +6,7 @@
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,9 +122,11 @@ class Ground:
             self.folder(dataset)
             home = self.root / "prepared" / dataset
             for side, work in (("theirs", self.they_prepare), ("ours", self.we_prepare)):
-                if not (home / side).exists():
+                if not (home / f"{side}.done").exists():
+                    shutil.rmtree(home / side, ignore_errors=True)
                     print(f"  making {dataset} ready for {side}", flush=True)
                     do(work(dataset, home / side), self.root / "logs" / f"prepare_{dataset}_{side}.log")
+                    (home / f"{side}.done").touch()
             self._prepared[dataset] = Prepared(dataset, home / "theirs" / dataset, home / "ours")
         return self._prepared[dataset]
 

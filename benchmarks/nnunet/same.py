@@ -125,5 +125,7 @@ def same_dice(summary: Path, table: Mapping[tuple[str, str], float], regions: Ma
 
 
 def _array(path: Path) -> np.ndarray[Any, Any]:
+    if not path.exists():
+        raise Different(f"{path} is missing")
     array: np.ndarray[Any, Any] = blosc2.open(str(path), mode="r")[:]
     return array

@@ -8,10 +8,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,7 +70,12 @@ def do(work: Work, log: Path, *, watched: bool = False) -> Measured:
             start_new_session=True,
         )  # fmt: skip
         watcher = Watcher(process.pid) if watched else None
-        code = process.wait()
+        try:
+            code = process.wait()
+        except BaseException:  # whoever stops the benchmark stops what it started
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
         seconds = time.perf_counter() - begun
     peak = watcher.stop() if watcher else None
     if code:

@@ -7,9 +7,10 @@ import textwrap
 import time
 from pathlib import Path
 
+import nnunet as vs_nnunet_parts
 import pytest
 from nnunet.pairs import Row, memory, seconds, table, turns
-from nnunet.watch import Failed, Watcher, Work, do, family, memory_of
+from nnunet.watch import Failed, Watcher, Work, all_processes, do, family, memory_of
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 GRANDCHILD = """
@@ -22,7 +23,7 @@ GRANDCHILD = """
     elif sys.argv[1] == "child":
         subprocess.run([sys.executable, __file__, "grandchild"])
     else:
-        block = bytearray(os.urandom(1) * 100_000_000)
+        block = bytearray(b"x") * 100_000_000
         time.sleep(1.0)
 """
 
@@ -67,7 +68,8 @@ def test_shared_memory_counts_once(tmp_path: Path) -> None:
             """
             import mmap, os, time
             block = mmap.mmap(-1, 100_000_000)  # shared between parent and children
-            block.write(os.urandom(1) * 100_000_000)
+            for index in range(0, 100_000_000, 4096):
+                block[index] = 1
             children = [os.fork() for _ in range(1)] + [os.fork()]
             for index in range(0, 100_000_000, 4096):
                 block[index]
@@ -78,6 +80,26 @@ def test_shared_memory_counts_once(tmp_path: Path) -> None:
     measured = do(Work([sys.executable, str(path)]), tmp_path / "log", watched=True)
     assert measured.peak is not None
     assert 100e6 < measured.peak < 200e6  # four processes have it: 400 MB if it counted each time
+
+
+@linux
+def test_what_was_started_ends_with_the_benchmark(script: Path, tmp_path: Path) -> None:
+    code = f"""
+import signal, sys
+from pathlib import Path
+from nnunet.watch import Work, do
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+do(Work([sys.executable, {str(script)!r}]), Path({str(tmp_path / "log")!r}))
+"""
+    benchmark = subprocess.Popen([sys.executable, "-c", code], env={"PYTHONPATH": str(Path(vs_nnunet_parts.__file__).parents[1])})
+    deadline = time.monotonic() + 20
+    while len(started := family(benchmark.pid, all_processes()) - {benchmark.pid}) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    benchmark.terminate()
+    benchmark.wait()
+    time.sleep(0.2)
+    assert len(started) >= 3
+    assert sum(map(memory_of, started)) == 0
 
 
 @linux
