@@ -13,7 +13,7 @@ from autoseg.api._out_of_fold import OutOfFold, find_out_of_fold, make_out_of_fo
 from autoseg.data.dataset import Case
 from autoseg.data.folds import read_folds
 from autoseg.data.layouts import open_dataset
-from autoseg.errors import AutosegError, UnreadableFile, listing
+from autoseg.errors import AutosegError, UnreadableFile, counted, listing
 from autoseg.evaluation.evaluate import evaluate_case
 from autoseg.evaluation.parts import CaseParts, parts_of
 from autoseg.evaluation.postprocessing import structures_of
@@ -159,7 +159,7 @@ class _Bench:
                 reference = self._reference(case)
                 return [self._dice(self.segmentation(case, members), reference) for members in candidates]
 
-        found = _for_each(list(self.cases), work, progress, f"judge {len(candidates)} candidate{'s' * (len(candidates) > 1)}")
+        found = _for_each(list(self.cases), work, progress, f"judge {counted(len(candidates), 'candidate')}")
         columns = [target.name for target in self.targets]
         return {
             members: pd.DataFrame([found[case][place] for case in self.cases], index=list(self.cases), columns=columns)
@@ -233,8 +233,8 @@ def _require_no_loss(path: Path, compared: Sequence[OutOfFold], shared: Sequence
     missing = [name for name in judged if name not in names]
     if missing or (before.cases or 0) > len(shared):
         raise AutosegError(
-            f"{path} compared {', '.join(sorted(judged))} on {before.cases} cases; now {', '.join(sorted(names))} can be compared on {len(shared)}. Train"
-            " what is missing, or replace it all the same with --force."
+            f"{path} compared {', '.join(sorted(judged))} on {counted(before.cases or 0, 'case')}; now {', '.join(sorted(names))} can be compared on"
+            f" {len(shared)}. Train what is missing, or replace it all the same with --force."
         )
 
 
@@ -246,7 +246,7 @@ def _remarks(place: Workspace, dataset: str, compared: Sequence[OutOfFold], shar
         if missing := [str(fold) for fold in range(count) if str(fold) not in one.weights]:
             remarks.append(f"{one.name} lacks fold {listing(missing)}, of {count}.")
     if len(shared) < FEW:
-        remarks.append(f"{len(shared)} case{'s' * (len(shared) > 1)}: so few say little about which is best, and about post-processing.")
+        remarks.append(f"{counted(len(shared), 'case')}: so few say little about which is best, and about post-processing.")
     return tuple(remarks)
 
 
@@ -280,7 +280,7 @@ def _write(root: Path, dataset: str, choice: Choice, rules: RuleChoice, remarks:
         ]
     )  # fmt: skip
     write_text(csv, table.to_csv(index=False))
-    title = f"{dataset}: mean Dice of {len(bench.cases)} cases, 95 % intervals (scheme {bench.scheme})"
+    title = f"{dataset}: mean Dice of {counted(len(bench.cases), 'case')}, 95 % intervals (scheme {bench.scheme})"
     draw_candidates(table, choice.chosen.name, picture, margin=MARGIN, title=title)
     selection = Selection(
         dataset=dataset,

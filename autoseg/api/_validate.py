@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autoseg.data.dataset import Case, Labels
+from autoseg.errors import counted
 from autoseg.evaluation.evaluate import evaluate_folder
 from autoseg.evaluation.result import Evaluation
 from autoseg.evaluation.targets import targets_learned
@@ -56,7 +57,7 @@ def validate(
     ahead = [case.name for case in cases if not is_finished(case, output / f"{case.name}{segmenter.plan.dataset.file_ending}", probabilities=True)]
     time = f": about {duration(max(1.0, segmenter.expected_seconds(shapes[name] for name in ahead)))}" if shapes is not None else ""
     there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
-    notify(f"Validation of {len(cases)} cases at full resolution{there} ({segmenter.execution.describe()}){time}.")
+    notify(f"Validation of {counted(len(cases), 'case')} at full resolution{there} ({segmenter.execution.describe()}){time}.")
     outcome = predict_cases(segmenter, cases, output, source, probabilities=True, progress=progress, stage=stage)
     references = {case.name: case.label for case in cases if case.label}
     targets = targets_learned(labels, regions=segmenter.plan.learns_regions)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.console import WorkspaceOption, headline, show_table, showing_progress
+from autoseg.errors import counted
 
 if TYPE_CHECKING:
     from autoseg.data.check import Report
@@ -26,7 +27,9 @@ def check(
     report.require_clean()
     found = report.dataset
     labels = ", ".join(f"{value} {name}" for value, name in zip(found.labels.values, found.labels.names, strict=True))
-    typer.echo(f"{found.name}: {len(found.cases)} cases, layout {found.layout}, channels {', '.join(found.channel_names)}, labels {labels}.")
+    typer.echo(
+        f"{found.name}: {counted(len(found.cases), 'case')}, layout {found.layout}, channels {', '.join(found.channel_names)}, labels {labels}."
+    )
     typer.echo(f"No errors, {len(report.warnings)} warnings.")
 
 

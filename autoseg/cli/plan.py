@@ -9,7 +9,7 @@ import typer
 from autoseg.cli.check import show_warnings
 from autoseg.cli.console import WorkspaceOption, headline, note, same_place, showing_progress
 from autoseg.cli.decisions import show_configurations, show_reasons
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, counted
 
 if TYPE_CHECKING:
     from autoseg.api import Planned
@@ -138,7 +138,7 @@ def _show(plan: "Plan", explain: bool, *, device: str | None) -> None:
 
 def _tell_ready(made: "Planned") -> None:
     for name, count in made.made_ready.items():
-        note(f"{name}: {count} cases made ready, {made.plan.dataset.num_cases - count} were there already.")
+        note(f"{name}: {counted(count, 'case')} made ready, {made.plan.dataset.num_cases - count} were there already.")
 
 
 def _first(plan: "Plan") -> str:

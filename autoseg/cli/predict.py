@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, show_table, showing_progress
+from autoseg.errors import counted
 from autoseg.progress import duration
 
 SHOWN = 5  # doubtful cases in the table
@@ -51,7 +52,7 @@ def predict(
         show_doubtful(predicted.uncertainty)
         typer.echo(f"Written: {predicted.uncertainty}, and beside it maps and most_doubtful.png in uncertainty/")
     done = len(predicted.files) - len(predicted.skipped)
-    typer.echo(f"{done} cases segmented in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")
+    typer.echo(f"{counted(done, 'case')} segmented in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")
 
 
 def show_doubtful(table: Path) -> None:
@@ -62,4 +63,4 @@ def show_doubtful(table: Path) -> None:
     stability = [name for name in cases.columns if name.startswith("stability_")]
     heads = ["case", "doubt", *(f"stability {name.removeprefix('stability_')}" for name in stability)]
     rows = [[str(row["case"]), *(f"{row[name]:.3f}" for name in ("doubt", *stability))] for row in cases[:SHOWN].to_dict("records")]
-    show_table(f"Most doubtful of {len(cases)} cases", heads, rows, right=range(1, len(heads)))
+    show_table(f"Most doubtful of {counted(len(cases), 'case')}", heads, rows, right=range(1, len(heads)))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, same_place, show_table, showing_progress
+from autoseg.errors import counted
 
 if TYPE_CHECKING:
     from autoseg.api import Selected
@@ -54,7 +55,9 @@ def show_candidates(selected: "Selected", scheme: str) -> None:
         ]
         for one in choice.candidates
     ]  # fmt: skip
-    show_table(f"Dice of {selected.selection.cases} cases that no network saw (scheme {scheme})", heads, rows, right=range(1, len(heads)))
+    show_table(
+        f"Dice of {counted(selected.selection.cases or 0, 'case')} that no network saw (scheme {scheme})", heads, rows, right=range(1, len(heads))
+    )
 
 
 def _interval(low: float, high: float, form: str) -> str:

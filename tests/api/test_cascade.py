@@ -342,7 +342,7 @@ def test_a_selection_judges_a_cascade_by_what_its_previous_stage_says_now(bench:
     assert read_json(record)["previous"]["weights"] == [stored_fingerprint(bench.folder(LOW, 0))]
     said.clear()
     autoseg.select([CASCADE], workspace=bench.place, device="cpu", notify=said.append)
-    assert not said
+    assert not any("validated again" in line for line in said)
 
 
 @pytest.mark.parametrize(

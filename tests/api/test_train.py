@@ -65,7 +65,7 @@ def test_a_run_keeps_its_seed_and_says_so(planned: Path) -> None:
 
 def test_validation_says_how_long_it_will_take_and_what_is_there(planned: Path) -> None:
     notes, trained = train(planned, "0", epochs=1)
-    (said,) = [note for note in notes if note.startswith("Validation of 1 cases")]
+    (said,) = [note for note in notes if note.startswith("Validation of 1 case ")]
     assert re.search(r"\(cpu, float32, channels last\): about \d+ s\.$", said)
     assert trained.evaluation is not None
     (said,) = [note for note in train(planned, "0")[0] if note.startswith("Validation")]

@@ -52,7 +52,7 @@ def test_predicting_and_judging_the_validation_cases_repeats_the_validation(shel
     predicted = typed("predict", "-i", trained / "raw_data" / DATASET / case, "-o", tmp_path / "out", "-f", 0, cwd=trained)  # one case's folder
     assert predicted.returncode == 0, predicted.stderr
     assert predicted.stderr.splitlines()[0].startswith(f"autoseg predict: dataset {DATASET}, configuration 3d_fullres, fold 0, device cpu, input ")
-    assert re.fullmatch(r"1 cases segmented in \d+ s, 0 were there already: .*out\n", predicted.stdout)
+    assert re.fullmatch(r"1 case segmented in \d+ s, 0 were there already: .*out\n", predicted.stdout)
     judged = typed("evaluate", "-p", "out", "-r", trained / "raw_data" / DATASET, cwd=tmp_path)
     assert judged.returncode == 0, judged.stderr
     assert judged.stderr.startswith("autoseg evaluate: predictions out, references ")
