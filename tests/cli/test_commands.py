@@ -172,7 +172,10 @@ def test_the_better_configuration_is_used_unless_one_is_named(shell: Shell, trai
     place = shutil.copytree(trained / "models", tmp_path / "models").parent
     other = shutil.copytree(place / MODEL, place / MODEL.parent / "3d_other")
     for fold, dice in ((0, 0.9), (1, 0.8)):
-        (other / f"fold_{fold}" / "metrics.json").write_text(json.dumps({"foreground_mean": {"dice": dice}}))
+        folder = other / f"fold_{fold}"
+        (folder / "metrics.json").write_text(json.dumps({"foreground_mean": {"dice": dice}}))
+        for file in ("plan.json", "model.json"):
+            (folder / file).write_text((folder / file).read_text().replace('"3d_fullres"', '"3d_other"'))
     best = shell.run("predict", "-i", unseen, "-o", "best", "-d", "phantom", cwd=place)
     assert best.code == 0, best.err
     assert best.headline.startswith(f"autoseg predict: dataset {DATASET}"), "the first line says what was understood, the second why"
