@@ -9,6 +9,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from dynamic_network_architectures.initialization.weight_init import init_last_bn_before_add_to_0
 from torch import nn
 
+from autoseg.networks.convolution import make_faster
 from autoseg.networks.norm import InstanceNorm2d, InstanceNorm3d
 from autoseg.planning.plan import NetworkPlan
 
@@ -19,7 +20,7 @@ def plain(network: NetworkPlan, dimensions: int, in_channels: int, num_classes: 
         **_common(network, dimensions, in_channels, num_classes),
         n_conv_per_stage=list(network.blocks_per_stage),
     )
-    return module.apply(_initialise)
+    return make_faster(module.apply(_initialise))
 
 
 def residual(network: NetworkPlan, dimensions: int, in_channels: int, num_classes: int) -> nn.Module:
@@ -28,7 +29,7 @@ def residual(network: NetworkPlan, dimensions: int, in_channels: int, num_classe
         **_common(network, dimensions, in_channels, num_classes),
         n_blocks_per_stage=list(network.blocks_per_stage),
     )
-    return module.apply(_initialise).apply(init_last_bn_before_add_to_0)
+    return make_faster(module.apply(_initialise).apply(init_last_bn_before_add_to_0))
 
 
 def set_deep_supervision(module: nn.Module, enabled: bool) -> None:
