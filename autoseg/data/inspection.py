@@ -3,13 +3,14 @@
 - Files are read one by one, so that every finding names its file and two broken files of a case give two findings.
 - Faults become findings, never exceptions: the user sees all of them at once.
 - Nothing large outlives the call: voxels become facts, counts and a digest.
+- Voxels stay in the file's own small type: half the memory of floating-point numbers, and a third of the time.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from isal import isal_zlib
@@ -19,12 +20,29 @@ from autoseg.data.dataset import Case, Dataset, Finding
 from autoseg.data.facts import CaseFacts
 from autoseg.errors import AutosegError, GeometryMismatch
 from autoseg.imaging.crop import bounding_box
-from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3, require_same_grid
-from autoseg.imaging.read import read_image, read_labels
+from autoseg.imaging.image import Geometry, LabelMap, Shape3, require_same_grid
+from autoseg.imaging.read import read_labels, read_stored
 
 LARGEST_RATIO_OF_SPACINGS = 100.0
 
-Decoded = TypeVar("Decoded", Image, LabelMap)
+
+@dataclass(frozen=True)
+class _Scan:
+    """One image file.
+
+    Attributes
+    ----------
+    array : (C, Z, Y, X), float32, or integers that float32 holds exactly
+    geometry : its grid
+    ranges : smallest and largest value of each channel
+    """
+
+    array: NDArray[np.generic]
+    geometry: Geometry
+    ranges: tuple[tuple[float, float], ...]
+
+
+Decoded = TypeVar("Decoded", _Scan, LabelMap)
 
 
 @dataclass(frozen=True)
@@ -55,9 +73,9 @@ def inspect(case: Case, dataset: Dataset, *, foreground_limit: int) -> Inspectio
     foreground_limit : largest number of foreground voxels to keep the intensities of
     """
     findings: list[Finding] = []
-    images: dict[Path, Image] = {}
+    images: dict[Path, _Scan] = {}
     for file in case.channels:
-        image = _decode(lambda path: read_image([path]), case, file)
+        image = _decode(_scan, case, file)
         if isinstance(image, Finding):
             findings.append(image)
         else:
@@ -85,14 +103,30 @@ def inspect(case: Case, dataset: Dataset, *, foreground_limit: int) -> Inspectio
 
 def count_values(array: NDArray[np.integer]) -> dict[int, int]:
     """How many elements hold each value, in increasing order; without sorting where the values lie close together."""
+    flat = array.ravel()
+    marked = flat[flat != 0]  # most of a segmentation is background, which is counted faster than looked at
+    counts = _counted(marked) if marked.size else {}
+    if marked.size < flat.size:
+        counts[0] = flat.size - marked.size
+    return dict(sorted(counts.items()))
+
+
+def _counted(array: NDArray[np.integer]) -> dict[int, int]:
     low, high = int(array.min()), int(array.max())
     if high - low > 65535:
         values, counts = np.unique(array, return_counts=True)
         return dict(zip(values.tolist(), counts.tolist(), strict=True))
-    shifted = array.ravel() if low == 0 else array.ravel().astype(np.int64) - low
-    counts = np.bincount(shifted)
+    offset = 0 if low >= 0 and high <= 65535 else low
+    counts = np.bincount(array if offset == 0 else array.astype(np.int64) - offset)
     present = np.flatnonzero(counts)
-    return dict(zip((present + low).tolist(), counts[present].tolist(), strict=True))
+    return dict(zip((present + offset).tolist(), counts[present].tolist(), strict=True))
+
+
+def _scan(path: Path) -> _Scan:
+    voxels, geometry = read_stored(path)
+    small = voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 2
+    array: NDArray[np.generic] = np.ascontiguousarray(voxels, None if small else np.float32)
+    return _Scan(array, geometry, tuple((float(channel.min()), float(channel.max())) for channel in array))
 
 
 def _label(case: Case) -> LabelMap | Finding:
@@ -111,19 +145,19 @@ def _decode(reader: Callable[[Path], Decoded], case: Case, file: Path) -> Decode
         return Finding("error", case.name, file, problem, "Or take the case out of the dataset.")
 
 
-def _channel_faults(case: Case, images: dict[Path, Image], names: tuple[str, ...]) -> Iterator[Finding]:
+def _channel_faults(case: Case, images: dict[Path, _Scan], names: tuple[str, ...]) -> Iterator[Finding]:
     channels = sum(len(image.array) for image in images.values())
     if channels != len(names):
         problem = f"{channels} channel(s) instead of {len(names)} ({', '.join(names)})"
         yield Finding("error", case.name, case.channels[0], problem, "Give every case the same channels, or take the case out of the dataset.")
 
 
-def _intensity_faults(case: Case, images: dict[Path, Image], names: tuple[str, ...]) -> Iterator[Finding]:
+def _intensity_faults(case: Case, images: dict[Path, _Scan], names: tuple[str, ...]) -> Iterator[Finding]:
     position = 0
     for file, image in images.items():
         for index, channel_ZYX in enumerate(image.array):
             where = f" in channel {index}" if len(image.array) > 1 else ""
-            low, high = float(channel_ZYX.min()), float(channel_ZYX.max())
+            low, high = image.ranges[index]
             if not np.isfinite(low) or not np.isfinite(high):  # minimum and maximum hand on a single NaN
                 count = int(np.count_nonzero(~np.isfinite(channel_ZYX)))
                 mend = "Replace these voxels (0 outside the body is usual) or export the image again."
@@ -135,7 +169,7 @@ def _intensity_faults(case: Case, images: dict[Path, Image], names: tuple[str, .
             position += 1
 
 
-def _grid_faults(case: Case, images: dict[Path, Image], labels: LabelMap | None) -> Iterator[Finding]:
+def _grid_faults(case: Case, images: dict[Path, _Scan], labels: LabelMap | None) -> Iterator[Finding]:
     if not images:
         return
     grids = {file: image.geometry for file, image in images.items()}
@@ -180,7 +214,7 @@ def _label_faults(case: Case, values: dict[int, int], dataset: Dataset) -> Itera
         yield Finding("warning", case.name, case.label, "the segmentation has no foreground", "Look whether the right file was exported.")
 
 
-def _facts(case: Case, dataset: Dataset, images: list[Image], labels: LabelMap, values: dict[int, int], foreground_limit: int) -> CaseFacts:
+def _facts(case: Case, dataset: Dataset, images: list[_Scan], labels: LabelMap, values: dict[int, int], foreground_limit: int) -> CaseFacts:
     geometry = images[0].geometry
     foreground_ZYX = labels.array != 0
     if dataset.labels.ignore is not None:
@@ -196,11 +230,11 @@ def _facts(case: Case, dataset: Dataset, images: list[Image], labels: LabelMap, 
         shape_after_crop=_shape_after_crop(images),
         spacing=geometry.spacing,
         class_voxels=tuple(values.get(value, 0) for value in dataset.labels.values),
-        foreground=np.concatenate([image.array.reshape(len(image.array), -1)[:, chosen] for image in images]),
+        foreground=np.concatenate([image.array.reshape(len(image.array), -1)[:, chosen].astype(np.float32) for image in images]),
     )
 
 
-def _shape_after_crop(images: list[Image]) -> Shape3:
+def _shape_after_crop(images: list[_Scan]) -> Shape3:
     """Filling holes never widens the bounding box, so none are filled."""
     nonzero_ZYX = np.zeros(images[0].geometry.shape, np.bool_)
     for image in images:
@@ -210,7 +244,17 @@ def _shape_after_crop(images: list[Image]) -> Shape3:
     return z, y, x
 
 
-def _digest(images: dict[Path, Image]) -> str:
-    """Two checksums of every file's voxels: no proof against malice, but many times as fast as a cryptographic hash."""
-    contents = [np.ascontiguousarray(image.array) for image in images.values()]
+def _digest(images: dict[Path, _Scan]) -> str:
+    """Two checksums of every channel's voxels: no proof against malice, but many times as fast as a cryptographic hash."""
+    contents = [_typeless(*channel) for image in images.values() for channel in zip(image.array, image.ranges, strict=True)]
     return " ".join(f"{content.shape} {isal_zlib.crc32(content):08x} {isal_zlib.adler32(content):08x}" for content in contents)
+
+
+def _typeless(channel_ZYX: NDArray[Any], limits: tuple[float, float]) -> NDArray[Any]:
+    """The same bytes for the same numbers, in whatever type a file stores them: int16 where that holds them all, else float32."""
+    shortest = np.iinfo(np.int16)
+    if shortest.min <= limits[0] and limits[1] <= shortest.max:
+        whole = channel_ZYX.astype(np.int16, copy=False)
+        if channel_ZYX.dtype.kind != "f" or np.array_equal(whole, channel_ZYX):
+            return whole
+    return channel_ZYX.astype(np.float32, copy=False)

@@ -1,12 +1,14 @@
 """NIfTI-1 and NIfTI-2, plain or compressed, decoded from memory.
 
 - Whether a file is compressed is seen from its first bytes, not from its name.
+- Large volumes are inflated piece by piece into an array: its memory comes in large pages, which takes a third off the time of a growing string.
 - The affine is nibabel's choice: sform, else qform, else the voxel sizes with the grid's centre at the origin and x to the left.
 - Spacing is the length of the affine's columns, so that spacing and position can never disagree.
 - Metres and microns become millimetres when read, and what they were when written.
 - Slope and intercept are applied; a fourth (or later) axis longer than one holds the channels.
 """
 
+import io
 import math
 import struct
 from pathlib import Path
@@ -26,6 +28,8 @@ from autoseg.imaging.image import Geometry
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # of the unit that `xyzt_units` names: metre, micron
 _HEADER_BYTES = 540
 _CHUNK = 1 << 16
+_LARGE, _PIECE = 1 << 20, 1 << 18  # bytes from which that pays; bytes that stay in the processor's cache until they are copied
+_LARGEST_RATIO = 1032  # of deflate: a trailer that promises more is damaged
 _FAULTS = (HeaderDataError, KeyError, ValueError, OverflowError)  # what nibabel raises for a header without sense
 _LONGEST_AXIS = 32767  # of NIfTI-1
 
@@ -81,19 +85,33 @@ def encode(voxels: Voxels, geometry: Geometry, *, compress: bool) -> bytes:
     return igzip.compress(content, 1, mtime=0) if compress else content
 
 
-def _inflated(path: Path) -> bytes:
+def _inflated(path: Path) -> bytes | memoryview:
     content = path.read_bytes()
     if not content:
         raise unreadable(path, "it is empty")
     if content[:2] != b"\x1f\x8b":
         return content
     try:
-        inflated: bytes = igzip.decompress(content)  # verifies checksum and length of every part
+        return _decompressed(content)
     except EOFError as error:
         raise _ended_early(path, content) from error
     except DAMAGED as error:
         raise unreadable(path, f"its compressed data are damaged ({error})") from error
-    return inflated
+
+
+def _decompressed(content: bytes) -> bytes | memoryview:
+    """All members of a gzip file; checksum and length of each are verified."""
+    size = int.from_bytes(content[-4:], "little")  # of the last member, which nearly always is the only one
+    if size > _LARGE:
+        result, filled = np.empty(min(size, _LARGEST_RATIO * len(content)), np.uint8), 0
+        with igzip.IGzipFile(fileobj=io.BytesIO(content)) as stream:
+            while (piece := stream.read(_PIECE)) and filled + len(piece) <= len(result):
+                result[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+                filled += len(piece)
+        if not piece:
+            return result[:filled].data
+    whole: bytes = igzip.decompress(content)
+    return whole
 
 
 def _ended_early(path: Path, content: bytes) -> UnreadableFile:
@@ -120,7 +138,7 @@ def _inflated_as_far_as_possible(content: bytes, enough: int | None = None) -> b
     return b"".join(pieces)
 
 
-def _header(path: Path, content: bytes) -> Any:
+def _header(path: Path, content: bytes | memoryview) -> Any:
     size = next((size for size in (348, 540) for order in ("<i", ">i") if content[:4] == struct.pack(order, size)), None)
     if size is None:
         raise unreadable(path, "it is not a NIfTI file", "Check its name and where it came from.")
@@ -129,7 +147,7 @@ def _header(path: Path, content: bytes) -> Any:
     if content[344:347] != b"n+1" and content[4:7] != b"n+2":
         raise unreadable(path, "its header is not that of a single NIfTI file", "Convert it to .nii.gz; a pair of .hdr and .img is not read.")
     kind: Any = Nifti1Header if size == 348 else Nifti2Header
-    header = kind(content[:size], check=False)
+    header = kind(bytes(content[:size]), check=False)
     pixdim = header["pixdim"]
     if pixdim[0] not in (-1, 1):
         header["pixdim"][0] = 1  # what the standard says of 0

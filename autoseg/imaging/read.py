@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.errors import AutosegError, GeometryMismatch, UnreadableFile
-from autoseg.imaging import _itk, _nifti
+from autoseg.imaging import _nifti
 from autoseg.imaging._integers import narrowed, whole_numbers
 from autoseg.imaging._whole import Voxels, unreadable
 from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
@@ -43,18 +43,20 @@ def read_image(paths: Sequence[Path]) -> Image:
     """
     if not paths:
         raise AutosegError("A scan needs at least one file.")
-    voxels, geometry = _read(paths[0])
-    channels = [np.ascontiguousarray(voxels, dtype=np.float32)]
+    voxels, geometry = read_stored(paths[0])
+    files = [voxels]
     for path in paths[1:]:
-        voxels, found = _read(path)
+        voxels, found = read_stored(path)
         try:
             require_same_grid(geometry, found)
         except GeometryMismatch as error:
             raise GeometryMismatch(
                 f"{path} does not lie on the grid of {paths[0]}: {error}. Resample one onto the other, or correct its header."
             ) from None
-        channels.append(np.ascontiguousarray(voxels, dtype=np.float32))
-    return Image(channels[0] if len(channels) == 1 else np.concatenate(channels), geometry)
+        files.append(voxels)
+    # converted and joined in one go, so that the scan is written once
+    array = np.ascontiguousarray(files[0], np.float32) if len(files) == 1 else np.concatenate(files, dtype=np.float32, casting="unsafe")
+    return Image(array, geometry)
 
 
 def read_labels(path: Path) -> LabelMap:
@@ -75,10 +77,29 @@ def read_labels(path: Path) -> LabelMap:
     AutosegError
         a value is not a whole number (the text names it and its voxel), or the channels differ
     """
-    voxels, geometry = _read(path)
+    voxels, geometry = read_stored(path)
     if len(voxels) > 1 and any((channel != voxels[0]).any() for channel in voxels[1:]):
         raise AutosegError(f"{path} holds {len(voxels)} different channels, but a label map has one. Save one label value for each voxel.")
     return LabelMap(narrowed(whole_numbers(voxels[0], str(path))), geometry)
+
+
+def read_stored(path: Path) -> tuple[Voxels, Geometry]:
+    """Read one file as it is: voxels (C, Z, Y, X) of the type that it stores, floats where its header scales them, and the grid.
+
+    Raises
+    ------
+    UnreadableFile, AutosegError
+        as for `read_image`
+    """
+    suffix = _known_suffix(path)
+    try:
+        if suffix.startswith(".nii"):
+            return _nifti.read(path)
+        from autoseg.imaging import _itk  # SimpleITK is not loaded for NIfTI
+
+        return _itk.read(path, suffix)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -93,7 +114,11 @@ def read_geometry(path: Path) -> Geometry:
     """
     suffix = _known_suffix(path)
     try:
-        return _nifti.read_geometry(path) if suffix.startswith(".nii") else _itk.read_geometry(path, suffix)
+        if suffix.startswith(".nii"):
+            return _nifti.read_geometry(path)
+        from autoseg.imaging import _itk
+
+        return _itk.read_geometry(path, suffix)
     except OSError as error:
         raise _cannot_open(path, error) from error
 
@@ -108,14 +133,6 @@ def stem_of(path: Path) -> str:
     """A file's name without its ending; the whole name where the ending is unknown."""
     suffix = suffix_of(path)
     return path.name if suffix is None else path.name[: -len(suffix)]
-
-
-def _read(path: Path) -> tuple[Voxels, Geometry]:
-    suffix = _known_suffix(path)
-    try:
-        return _nifti.read(path) if suffix.startswith(".nii") else _itk.read(path, suffix)
-    except OSError as error:
-        raise _cannot_open(path, error) from error
 
 
 def _known_suffix(path: Path) -> str:

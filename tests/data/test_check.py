@@ -225,6 +225,27 @@ def test_warnings_do_not_stop(dataset: Dataset) -> None:
     assert "the same images under two names" in problems[3] and "case c" in problems[3]
 
 
+@pytest.mark.parametrize("shift", [0, -120, 40_000, 70_000])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">i2", "uint16", "int32", "int64", "float64"])
+def test_what_is_found_does_not_depend_on_the_type_that_a_file_stores(dataset: Dataset, dtype: str, shift: int) -> None:
+    whole = np.rint(image_of(0)).clip(0, 255) + shift
+    if np.dtype(dtype).kind != "f" and not np.iinfo(dtype).min <= whole.min() <= whole.max() <= np.iinfo(dtype).max:
+        whole = np.rint(image_of(0)).clip(0, 255)
+    a, b = dataset.cases[:2]
+    for case, stored in ((a, np.float32), (b, dtype)):
+        nibabel.save(nibabel.Nifti1Image(whole.astype(stored), np.diag([1, 1, 2, 1]), dtype=np.dtype(stored)), case.channels[0])
+        save(case.channels[1], image_of(1))
+        save(case.label, labels_of(0))
+    report = check(dataset)
+    finding = only(report)
+    assert finding.case == "b" and "every voxel equals case a" in finding.problem
+    first, second = (replace(facts, name="", foreground=facts.foreground.tolist()) for facts in report.facts[:2])
+    assert first == second
+    whole[4, 4, 4] += 1  # a single voxel
+    nibabel.save(nibabel.Nifti1Image(whole.astype(dtype), np.diag([1, 1, 2, 1]), dtype=np.dtype(dtype)), b.channels[0])
+    assert check(dataset).findings == ()
+
+
 def test_hardly_credible_spacing_is_a_warning(dataset: Dataset) -> None:
     a = dataset.cases[0]
     for channel, file in enumerate(a.channels):

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -33,6 +34,24 @@ def test_compression_is_seen_from_the_content(tmp_path: Path) -> None:
     parts = tmp_path / "c.nii.gz"  # several gzip members in a row are one file
     parts.write_bytes(gzip.compress(plain.read_bytes()[:500]) + gzip.compress(plain.read_bytes()[500:]))
     assert np.array_equal(read_image([parts]).array, read_image([plain]).array)
+
+
+@pytest.mark.parametrize("cuts", [(), (400,), (1_000_000,), (300_000, 900_000), (300_000, 300_000)])
+def test_members_of_any_size_are_one_file(tmp_path: Path, cuts: tuple[int, ...]) -> None:
+    voxels = numbers((100, 110, 60))
+    plain = save(tmp_path / "a.nii", voxels).read_bytes()
+    ends = (0, *cuts, len(plain))
+    path = tmp_path / "b.nii.gz"
+    members = [gzip.compress(plain[start:end], 1) for start, end in pairwise(ends)]
+    path.write_bytes(b"".join(members))
+    assert np.array_equal(read_image([path]).array[0], voxels.T)
+    for left_out in (1, len(members[-1]) // 2):
+        path.write_bytes(b"".join(members)[:-left_out])
+        with pytest.raises(UnreadableFile, match="cannot be read"):
+            read_image([path])
+    path.write_bytes(b"".join(members[:-1]) + members[-1].replace(members[-1][-8:], bytes(8)))  # checksum and length
+    with pytest.raises(UnreadableFile, match="compressed data are damaged"):
+        read_image([path])
 
 
 def test_slope_and_intercept(tmp_path: Path) -> None:
