@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoseg.api._doubt import draw_doubtful
 from autoseg.api._models import Chosen, choose_models
 from autoseg.data.inputs import find_all_cases
 from autoseg.errors import AutosegError
@@ -140,6 +139,8 @@ def predict(
         finish=partial(apply_rules, rules=rules) if rules else None, rules=[rule.model_dump(mode="json", exclude_none=True) for rule in rules],
     )  # fmt: skip
     if uncertainty:
+        from autoseg.api._doubt import draw_doubtful  # pictures and tables: half a second that other predictions need not wait for
+
         draw_doubtful(cases, outcome.files, segmenter.plan, target)
     return Predicted(
         outcome.files, outcome.skipped, made_by[0].dataset, " + ".join(source.configuration for source in made_by),
