@@ -28,6 +28,8 @@ from autoseg.preprocessing.previous import with_previous
 from autoseg.preprocessing.store import ReadyCases, StoredCase
 from autoseg.training import augment
 from autoseg.training.draws import Draw, draw, nothing
+from autoseg.training.linear import new
+from autoseg.training.moving import box_shape
 from autoseg.training.previous import damaged
 
 
@@ -110,16 +112,16 @@ class PatchSource:
 
     def assemble(self, samples: Sequence[Sample], device: str) -> Batch:
         """Augment samples on the device and stack them."""
-        images, classes = [], []
-        for sample in samples:
-            image, labels = sample.image.to(device, non_blocking=True), torch.stack(_label_maps(sample)).to(device, non_blocking=True)
-            image, labels = augment.apply(sample.draw, image, labels, self.patch, keep_zero=self._keep_zero)
+        channels = samples[0].image.shape[0]
+        shape = (len(samples), channels + max(0, self._num_classes - 1), *self.patch)
+        images_BCZYX, classes_BZYX = new(shape, torch.float32, device), new((len(samples), *self.patch), torch.int64, device)
+        for sample, image, classes in zip(samples, images_BCZYX, classes_BZYX, strict=True):
+            voxels, labels = sample.image.to(device, non_blocking=True), torch.stack(_label_maps(sample)).to(device, non_blocking=True)
+            _, labels = augment.apply(sample.draw, voxels, labels, self.patch, keep_zero=self._keep_zero, out=image[:channels])
+            classes.copy_(labels[0])
             if sample.previous is not None:
                 previous = damaged(sample.draw, labels[1]) if sample.draw.moves else labels[1]
-                image = with_previous(image, previous, self._num_classes)
-            images.append(image)
-            classes.append(labels[0].long())
-        images_BCZYX, classes_BZYX = torch.stack(images), torch.stack(classes)
+                image[channels:] = with_previous(image[:0], previous, self._num_classes)
         return Batch(images_BCZYX.squeeze(2), classes_BZYX.squeeze(1)) if self._flat else Batch(images_BCZYX, classes_BZYX)
 
     def _sample(self, generator: np.random.Generator, *, forced: bool) -> Sample:
@@ -131,7 +133,7 @@ class PatchSource:
         else:
             foreground = max(0, self._num_classes - 1)
             change = draw(generator, self._augmentation, channels, in_plane=self._augmentation.slice_wise, previous_classes=foreground)
-        box = augment.box_shape(change, self.patch)
+        box = box_shape(change, self.patch)
         corner = [first - (wide - size) // 2 for first, wide, size in zip(start, box, self.patch, strict=True)]
         previous = cut(case.previous, corner, box) if self._num_classes else None
         if previous is not None and not change.moves:  # here, and not while the device waits
