@@ -150,6 +150,12 @@ def test_labels_get_the_smallest_type(tmp_path: Path, values: list[int], expecte
     assert labels.geometry.shape == labels.array.shape
 
 
+@pytest.mark.parametrize(("values", "expected"), [([0, 2.00005], [0, 2]), ([-3.00005, 1], [-3, 1]), ([0, 2**40], [0, 2**40])])
+def test_labels_stored_as_floats_may_be_nearly_whole_or_large(tmp_path: Path, values: list[float], expected: list[int]) -> None:
+    labels = read_labels(save(tmp_path / "a.nii.gz", np.array(values).reshape(1, 2, 1)))
+    assert labels.array.ravel().tolist() == expected
+
+
 @pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
 def test_labels_are_whole_numbers(tmp_path: Path, value: float) -> None:
     voxels = np.zeros((4, 5, 6), np.float32)
