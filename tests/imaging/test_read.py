@@ -152,7 +152,7 @@ def test_labels_get_the_smallest_type(tmp_path: Path, values: list[int], expecte
 
 @pytest.mark.parametrize(("values", "expected"), [([0, 2.00005], [0, 2]), ([-3.00005, 1], [-3, 1]), ([0, 2**40], [0, 2**40])])
 def test_labels_stored_as_floats_may_be_nearly_whole_or_large(tmp_path: Path, values: list[float], expected: list[int]) -> None:
-    labels = read_labels(save(tmp_path / "a.nii.gz", np.array(values).reshape(1, 2, 1)))
+    labels = read_labels(save(tmp_path / "a.nii.gz", np.array(values, np.float64).reshape(1, 2, 1)))
     assert labels.array.ravel().tolist() == expected
 
 
