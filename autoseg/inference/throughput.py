@@ -1,6 +1,6 @@
 """What this machine has and does: the memory of its graphics card, and its work a second in training, measured in about a second.
 
-- Measured as training runs here: with the device's precision and memory format, the networks' own norm, and a loss of cross-entropy and overlap.
+- Measured as training runs here: with the device's precision and memory format, the networks' own layers, and a loss of cross-entropy and overlap.
 - Layers of five widths in 2D and in 3D, each as large as takes about the same arithmetic; the fastest of a few repetitions counts.
 - All layers are timed in two rounds: the first one also wakes up threads and memory, which made its first layers up to five times too slow.
 - The optimizer's step is called as a function: to make an optimizer takes PyTorch's compiler along, whose import lasts longer than all measuring.
@@ -17,6 +17,7 @@ from torch.optim.adamw import adamw
 
 from autoseg.errors import AutosegError
 from autoseg.inference.execution import Execution, candidates
+from autoseg.networks.convolution import Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d
 from autoseg.networks.norm import InstanceNorm2d, InstanceNorm3d
 from autoseg.planning.hardware.compute import Rates, Throughput
 
@@ -98,7 +99,7 @@ def _rates(execution: Execution, dimensions: int) -> Rates:
 
 def _convolution_rate(execution: Execution, dimensions: int, width: int) -> float:
     """Arithmetic a second of a convolution of three taps an axis, forward and backward."""
-    layer = (nn.Conv3d if dimensions == 3 else nn.Conv2d)(width, width, 3, padding=1)
+    layer = (Conv3d if dimensions == 3 else Conv2d)(width, width, 3, padding=1)
     flops = 2 * width * width * int(3**dimensions)
     shape = _shape(dimensions, _of(FLOPS, execution) / flops / BATCH)
     return float(3 * flops * BATCH * prod(shape)) / _layer_seconds(execution, layer, width, shape)
@@ -115,7 +116,7 @@ def _thin_rate(execution: Execution, dimensions: int) -> float:
     """Values a second through a transposed convolution to the width of the first stage, and a head on that."""
     width = WIDTHS[0]
     shape = _shape(dimensions, _of(VALUES, execution) / width / BATCH / 2**dimensions)
-    enlarge, head = (nn.ConvTranspose3d, nn.Conv3d) if dimensions == 3 else (nn.ConvTranspose2d, nn.Conv2d)
+    enlarge, head = (ConvTranspose3d, Conv3d) if dimensions == 3 else (ConvTranspose2d, Conv2d)
     layer = nn.Sequential(enlarge(2 * width, width, 2, 2), head(width, CLASSES, 1))
     return 2 * BATCH * width * prod(shape) * int(2**dimensions) / _layer_seconds(execution, layer, 2 * width, shape)
 
