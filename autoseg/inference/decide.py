@@ -11,7 +11,8 @@
 - Rounding never changes a decision: the winner of a tie that it makes is raised by one step, and one half is never crossed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autoseg.errors import AutosegError
+from autoseg.imaging.channels import largest_channel, paint
 from autoseg.imaging.image import LabelMap, Shape3
-from autoseg.imaging.resample import Planes, largest_channel, paint, slabs
+from autoseg.imaging.resample import Planes, full_precision, slabs
 from autoseg.inference.logits import Logits
 from autoseg.inference.scratch import Waiting
 from autoseg.inference.uncertainty import Gauge, Uncertainty
@@ -99,8 +101,13 @@ def decide(
     classes = np.zeros(shape, np.uint8 if max(painted or (plan.output_channels - 1,)) <= 255 else np.int16)
     waiting = Waiting(folder, plan.output_channels, shape, np.float16) if probabilities else None
     gauge = Gauge(plan, len(folds), shape) if uncertainty else None
-    for planes in slabs(shape[0], min(member.mean.thickness for member in members)):
-        slab = _decided([member.mean for member in members], planes, painted, soft=probabilities or uncertainty)
+    soft = probabilities or uncertainty
+    together = plan.output_channels if soft or len(members) > 1 else 1
+    means = [member.mean for member in members]
+    pieces = slabs(shape[0], min(mean.thickness(together) for mean in means))
+    for planes, slab in _each(
+        pieces, lambda planes: _decided(means, planes, painted, soft=soft), together=not soft and means[0].device.type == "cpu"
+    ):
         classes[planes] = slab.classes_ZYX.cpu().numpy()
         if slab.soft_CZYX is None:
             continue
@@ -109,7 +116,7 @@ def decide(
         if waiting:
             waiting.write(planes, _rounded(slab).cpu().numpy())
     return Prediction(
-        LabelMap(plan.labels.to_values(placement.restore(classes)), placement.geometry),
+        LabelMap(placement.restore(plan.labels.to_values(classes), plan.labels.values[0]), placement.geometry),
         Probabilities(plan.output_names, waiting, placement, plan.learns_regions) if waiting else None,
         gauge.result(placement) if gauge else None,
     )
@@ -117,17 +124,41 @@ def decide(
 
 @dataclass(frozen=True)
 class _Slab:
-    """A few planes: classes int64 (Z, Y, X), of regions also which are there, bool (C, Z, Y, X), and probabilities where asked for."""
+    """A few planes: classes (Z, Y, X), and where asked for probabilities (C, Z, Y, X), of regions with those that are there, bool alike."""
 
     classes_ZYX: Tensor
     regions_CZYX: Tensor | None
     soft_CZYX: Tensor | None
 
 
+def _each(pieces: Iterable[slice], decided: Callable[[slice], _Slab], *, together: bool) -> Iterator[tuple[slice, _Slab]]:
+    """Every slab in its turn; those that are made together are so by as many threads as torch has, each with a slab of its own.
+
+    To share out the work within a slab, as torch would, takes longer than the work.
+    """
+    if not together:
+        yield from ((planes, decided(planes)) for planes in pieces)
+        return
+    threads, mode = torch.get_num_threads(), torch.is_inference_mode_enabled()
+
+    def work(planes: slice) -> tuple[slice, _Slab]:
+        with torch.inference_mode(mode):
+            return planes, decided(planes)
+
+    try:
+        with full_precision("cpu"), ThreadPoolExecutor(threads, "export", torch.set_num_threads, (1,)) as pool:
+            yield from pool.map(work, pieces)
+    finally:
+        torch.set_num_threads(threads)  # for threads still to come
+
+
 def _decided(members: Sequence[Planes], planes: slice, painted: Sequence[int] | None, *, soft: bool = False) -> _Slab:
+    if len(members) == 1 and not soft:  # channels need not be in memory together
+        channels = members[0].channels(planes)
+        return _Slab(largest_channel(channels) if painted is None else paint(channels, painted, above=0.0), None, None)
     if len(members) == 1:
         x_CZYX = members[0].at(planes)
-        threshold, soft_CZYX = 0.0, _soft(x_CZYX, painted) if soft else None
+        threshold, soft_CZYX = 0.0, _soft(x_CZYX, painted)
     else:
         x_CZYX = _soft(members[0].at(planes), painted)
         for member in members[1:]:
@@ -136,9 +167,7 @@ def _decided(members: Sequence[Planes], planes: slice, painted: Sequence[int] | 
         threshold, soft_CZYX = 0.5, x_CZYX
     if painted is None:
         return _Slab(largest_channel(x_CZYX), None, soft_CZYX)
-    regions_CZYX = x_CZYX > threshold
-    nothing = torch.zeros(x_CZYX.shape[1:], dtype=torch.int64, device=x_CZYX.device)
-    return _Slab(paint(regions_CZYX, painted, nothing), regions_CZYX, soft_CZYX)
+    return _Slab(paint(x_CZYX, painted, above=threshold), x_CZYX > threshold, soft_CZYX)
 
 
 def _soft(logits_CZYX: Tensor, painted: Sequence[int] | None) -> Tensor:
@@ -152,7 +181,7 @@ def _rounded(slab: _Slab) -> Tensor:
     steps = (slab.soft_CZYX * STEPS).round_()
     if slab.regions_CZYX is None:
         tied = largest_channel(steps) != slab.classes_ZYX  # another class rounds to the same, and comes before
-        steps.scatter_add_(0, slab.classes_ZYX[None], tied[None].to(steps.dtype))
+        steps.scatter_add_(0, slab.classes_ZYX.long()[None], tied[None].to(steps.dtype))
     else:
         half = STEPS / 2
         steps = torch.where(slab.regions_CZYX, steps.clamp_min(half + 1), steps.clamp_max(half))

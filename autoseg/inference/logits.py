@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoseg.imaging.resample import Planes, channel_ranges
+from autoseg.imaging.resample import Planes, limits_of
 from autoseg.inference.scratch import Waiting
 from autoseg.planning.plan import Configuration
 from autoseg.preprocessing.case import Placement, logits_to_scan_shape
@@ -57,5 +57,11 @@ def on_disk(logits_CZYX: Tensor, placement: Placement, configuration: Configurat
     shape, nearest = logits_to_scan_shape(placement, configuration)
     order = configuration.resampling.logits_order
     return Planes(
-        lambda band: torch.from_numpy(waiting.planes(band)).to(device), (channels, z, y, x), channel_ranges(logits_CZYX), shape, order, nearest
+        lambda channel, band: torch.from_numpy(waiting.planes(channel, band)).to(device),
+        (channels, z, y, x),
+        limits_of(logits_CZYX, order),
+        shape,
+        order,
+        nearest,
+        device,
     )

@@ -9,6 +9,7 @@
 import weakref
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ Number = TypeVar("Number", np.float16, np.float32)
 
 
 class Waiting(Generic[Number]):
-    """An array (C, Z, Y, X) on disk, written and read a few planes or a channel at a time. Not for two threads at once.
+    """An array (C, Z, Y, X) on disk, written and read a few planes or a channel at a time. Several threads may read.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ class Waiting(Generic[Number]):
     """
 
     def __init__(self, folder: Path | None, channels: int, shape: Shape3, dtype: type[Number]) -> None:
-        self.channels, self.shape = channels, shape
+        self.shape = shape
+        self._reading = Lock()  # between seeking a position and reading there
         self.dtype: np.dtype[Number] = np.dtype(dtype)
         self._folder = folder
         try:
@@ -64,18 +66,15 @@ class Waiting(Generic[Number]):
         except OSError as error:
             raise self._cannot("write", error) from error
 
-    def planes(self, planes: slice) -> NDArray[Number]:
-        """The planes of a slice along Z: (C, n, Y, X)."""
-        read: NDArray[Number] = np.empty((self.channels, planes.stop - planes.start, *self.shape[1:]), self.dtype)
-        for channel, voxels_ZYX in enumerate(read):
-            self._fill(voxels_ZYX, self._position(channel, planes.start))
+    def planes(self, channel: int, planes: slice) -> NDArray[Number]:
+        """The planes of one channel in a slice along Z: (n, Y, X)."""
+        read: NDArray[Number] = np.empty((planes.stop - planes.start, *self.shape[1:]), self.dtype)
+        self._fill(read, self._position(channel, planes.start))
         return read
 
     def channel(self, channel: int) -> NDArray[Number]:
         """One channel: (Z, Y, X)."""
-        read: NDArray[Number] = np.empty(self.shape, self.dtype)
-        self._fill(read, self._position(channel, 0))
-        return read
+        return self.planes(channel, slice(0, self.shape[0]))
 
     def _position(self, channel: int, plane: int) -> int:
         z, y, x = self.shape
@@ -84,12 +83,13 @@ class Waiting(Generic[Number]):
     def _fill(self, voxels: NDArray[Number], position: int) -> None:
         left = voxels.reshape(-1).view(np.uint8)  # a view: channels of a new array lie together
         try:
-            self._file.seek(position)
-            while left.size:
-                found = self._file.readinto(left.data)
-                if not found:
-                    raise ValueError(f"the last {left.size} of {voxels.nbytes} bytes were never written")
-                left = left[found:]
+            with self._reading:
+                self._file.seek(position)
+                while left.size:
+                    found = self._file.readinto(left.data)
+                    if not found:
+                        raise ValueError(f"the last {left.size} of {voxels.nbytes} bytes were never written")
+                    left = left[found:]
         except OSError as error:
             raise self._cannot("read", error) from error
 

@@ -18,7 +18,7 @@ from autoseg.errors import AutosegError
 from autoseg.files import read_json
 from autoseg.imaging.image import Geometry, Image
 from autoseg.imaging.read import read_image, read_labels
-from autoseg.imaging.resample import resample
+from autoseg.imaging.resample import Planes, resample
 from autoseg.imaging.write import write_image
 from autoseg.inference.cascade import Cascade, load_trained
 from autoseg.inference.decide import Prediction
@@ -85,7 +85,7 @@ def test_whole_arrays_give_the_same(
     settings: dict[str, Any], other: dict[str, Any], spacing: tuple[float, float, float], kind: dict[str, Any], small_plan: Plans,
     random_model: Models, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("autoseg.imaging.resample._SLAB_ELEMENTS", 4000)
+    monkeypatch.setattr(Planes, "thickness", lambda planes, together=1: 4)
     plan = with_configurations(small_plan(**FAST | kind | settings), other=other)
     members = [[random_model(plan, 0), random_model(plan, 1)], [random_model(plan, 2, name="other")]]
     several = Several([Predictor(models, "cpu") for models in members])
