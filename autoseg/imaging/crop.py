@@ -52,11 +52,8 @@ def bounding_box(mask_ZYX: NDArray[np.bool_], *, margin: int = 0) -> Box:
 
 def _holes(mask_ZYX: NDArray[np.bool_]) -> NDArray[np.bool_]:
     flat = mask_ZYX.shape[0] == 1
-    background = ~(mask_ZYX[0] if flat else mask_ZYX)
+    background = np.pad(~(mask_ZYX[0] if flat else mask_ZYX), 1, constant_values=True)  # a frame that joins all that is open
     parts = cc3d.connected_components(background, connectivity=4 if flat else 6)
-    enclosed = np.ones(int(parts.max()) + 1, dtype=np.bool_)
-    enclosed[0] = False  # what is not background
-    for axis in range(parts.ndim):
-        for face in (0, -1):
-            enclosed[np.unique(parts.take(face, axis=axis))] = False
-    return enclosed[parts].reshape(mask_ZYX.shape)
+    within = parts[(slice(1, -1),) * parts.ndim]
+    enclosed: NDArray[np.bool_] = (within != 0) & (within != parts.flat[0])
+    return enclosed.reshape(mask_ZYX.shape)
