@@ -13,7 +13,8 @@
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,10 +106,14 @@ class PatchSource:
         self._num_classes = (num_classes or 0) if configuration.previous_stage else 0  # of the previous stage
         self.patch = patch_3d(configuration)
 
-    def load(self, number: int) -> list[Sample]:
-        """The samples of one batch, on the host."""
+    def load(self, number: int, *, contiguous: bool = True) -> list[Sample]:
+        """The samples of one batch, on the host.
+
+        With `contiguous` each has memory of its own, ready to be sent to another device. Without, patches may be views of cases that are in memory.
+        """
         generator = np.random.default_rng([self._seed, number])
-        return [self._sample(generator, forced=index >= self._forced_from) for index in range(self._batch_size)]
+        samples = [self._sample(generator, forced=index >= self._forced_from) for index in range(self._batch_size)]
+        return [replace(sample, image=_contiguous(sample.image)) for sample in samples] if contiguous else samples
 
     def assemble(self, samples: Sequence[Sample], device: str) -> Batch:
         """Augment samples on the device and stack them."""
@@ -165,12 +170,15 @@ def patch_start(
 
 
 def cut(array: Any, corner: Sequence[int], box: Shape3) -> Tensor:
-    """Cut a box that overlaps the last three axes of an array, or of an array on disk; what lies outside is 0."""
+    """Cut a box that overlaps the last three axes of an array, or of an array on disk; what lies outside is 0.
+
+    A view of an array that the box lies in.
+    """
     lengths = array.shape[-3:]
     z, y, x = (slice(max(0, first), min(length, first + size)) for first, size, length in zip(corner, box, lengths, strict=True))
     part: NDArray[Any] = np.asarray(array[..., z, y, x])
     if part.shape[-3:] == box:
-        return torch.from_numpy(np.ascontiguousarray(part))
+        return torch.from_numpy(part)
     whole = np.zeros((*array.shape[:-3], *box), dtype=part.dtype)
     z, y, x = (slice(place.start - first, place.stop - first) for place, first in zip((z, y, x), corner, strict=True))
     whole[..., z, y, x] = part
@@ -180,12 +188,13 @@ def cut(array: Any, corner: Sequence[int], box: Shape3) -> Tensor:
 def stream(source: PatchSource, first: int, device: str, *, ahead: int = 3) -> Generator[Batch, None, None]:
     """Endless batches from number `first` on, loaded up to `ahead` of the one in use."""
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="batches") as pool:
-        waiting: deque[Future[list[Sample]]] = deque(pool.submit(source.load, first + index) for index in range(ahead))
+        load = partial(source.load, contiguous=torch.device(device).type != "cpu")
+        waiting: deque[Future[list[Sample]]] = deque(pool.submit(load, first + index) for index in range(ahead))
         number = first + ahead
         try:
             while True:
                 samples = waiting.popleft().result()
-                waiting.append(pool.submit(source.load, number))
+                waiting.append(pool.submit(load, number))
                 number += 1
                 yield source.assemble(samples, device)
         finally:
@@ -207,6 +216,10 @@ def _foreground_voxel(generator: np.random.Generator, case: StoredCase, regions:
         index -= len(voxels)
     chosen: NDArray[np.int32] = voxels[index]
     return chosen
+
+
+def _contiguous(x: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(x.numpy()))
 
 
 def _label_maps(sample: Sample) -> list[Tensor]:

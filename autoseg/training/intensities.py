@@ -61,8 +61,9 @@ def blurred(x_ZYX: Tensor, sigma: float) -> Tensor:
 
 def with_contrast(x: Tensor, factor: float) -> Tensor:
     """Intensities spread about their mean, and kept within their range."""
-    (low, high), mean = x.aminmax(), x.mean()
-    result = torch.sub(x, mean, out=empty(x.shape, x)).mul_(factor).add_(mean)
+    result = _copy(x)
+    (low, high), mean = result.aminmax(), result.mean()
+    result.sub_(mean).mul_(factor).add_(mean)
     torch.maximum(result, low, out=result)
     return torch.minimum(result, high, out=result)
 
@@ -82,14 +83,19 @@ def at_low_resolution(x_ZYX: Tensor, scale: float, *, in_plane: bool = False) ->
 
 def with_gamma(x_ZYX: Tensor, exponent: float) -> Tensor:
     """Power of the intensities within their range; mean and standard deviation stay."""
-    mean = x_ZYX.mean()
-    bent = torch.sub(x_ZYX, mean, out=empty(x_ZYX.shape, x_ZYX))
-    deviation = _deviation(bent)
+    bent = _copy(x_ZYX)
+    mean = bent.mean()
+    deviation = _deviation(bent.sub_(mean))
     low, high = bent.aminmax()
     bent.sub_(low).div_((high - low).clamp_min_(1e-7))
     bent.log_().mul_(exponent).exp_()  # far faster than a power; 0 stays 0
     bent.sub_(bent.mean())
     return bent.mul_(deviation / _deviation(bent).clamp_min_(1e-7)).add_(mean)
+
+
+def _copy(x: Tensor) -> Tensor:
+    """Contiguous: sums depend on the order, and a view of a case must end as its copy does."""
+    return empty(x.shape, x).copy_(x)
 
 
 def _deviation(centred_ZYX: Tensor) -> Tensor:

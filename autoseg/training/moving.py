@@ -10,9 +10,12 @@
 from collections.abc import Iterable
 from itertools import product
 from math import ceil, cos, radians, sin
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from autoseg.imaging.image import Shape3
@@ -90,7 +93,7 @@ def _sampled_in_planes(matrix: Tensor, image_CZYX: Tensor, patch: Shape3) -> Ten
     result = empty((len(image_CZYX), *patch), image_CZYX)
     for index, (low, high, weight) in enumerate(along_z.each()):
         plane_CYX = torch.lerp(image_CZYX[:, low], image_CZYX[:, high], weight)
-        result[:, index] = F.grid_sample(plane_CYX[None], grid, align_corners=True)[0]
+        result[:, index] = F.grid_sample(plane_CYX[None], grid, padding_mode="border", align_corners=True)[0]
     return result
 
 
@@ -110,56 +113,56 @@ def _sampled_in_blocks(matrix: Tensor, image_CZYX: Tensor, patch: Shape3) -> Ten
         pictures = image_CZYX.as_strided((2, channels, rows, width), strides, image_CZYX.storage_offset() + first * height * width)
         row = y.add_(below.sub_(first), alpha=height)
         grid = torch.stack([_normalised(x, width), _normalised(row, rows)], dim=-1).view(1, -1, x.shape[-1], 2)
-        low, high = F.grid_sample(pictures, grid.expand(2, -1, -1, -1), align_corners=True).view(2, channels, *x.shape)
+        low, high = F.grid_sample(pictures, grid.expand(2, -1, -1, -1), padding_mode="border", align_corners=True).view(2, channels, *x.shape)
         torch.lerp(low, high, weight, out=result[:, block[0], block[1], block[2]])
     return result
 
 
 def _moved_labels(matrix: Tensor, labels_ZYX: Tensor, patch: Shape3) -> Tensor:
-    """One label map on a CPU."""
+    """One label map on a CPU: the first of the eight voxels around, and where not all are alike, the class with the largest share of them."""
     box = _shape3(labels_ZYX)
-    unclear = int(labels_ZYX.min()) - 1
-    cells = _cells(labels_ZYX, unclear)
-    result = torch.empty(patch, dtype=labels_ZYX.dtype)
+    labels, mixed = labels_ZYX.reshape(-1), _mixed(labels_ZYX).view(-1)
+    result, unclear = torch.empty(patch, dtype=labels_ZYX.dtype), torch.empty(patch, dtype=torch.bool)
     for block in _blocks(patch):
-        z, y, x = (
-            place.int().clamp_(0, size - 1) for place, size in zip(_positions(matrix, patch, box, block, labels_ZYX.device), cells.shape, strict=True)
-        )
-        index = z.mul_(cells.shape[1]).add_(y).mul_(cells.shape[2]).add_(x)
-        result[block] = cells.view(-1).index_select(0, index.view(-1)).view(index.shape)
-    unknown = (result == unclear).nonzero()
-    result[tuple(unknown.T)] = _weighed(matrix, labels_ZYX, unknown, patch)
+        places = _positions(matrix, patch, box, block, labels_ZYX.device)
+        z, y, x = (place.int().clamp_(0, max(size - 2, 0)) for place, size in zip(places, box, strict=True))
+        index = z.mul_(box[1]).add_(y).mul_(box[2]).add_(x)
+        result[block] = labels.index_select(0, index.view(-1)).view(index.shape)
+        unclear[block] = mixed.index_select(0, index.view(-1)).view(index.shape)
+    voxels = np.flatnonzero(unclear.numpy())
+    result.view(-1).numpy()[voxels] = _weighed(matrix.numpy(), labels_ZYX.numpy(), voxels, patch)
     return result
 
 
-def _cells(labels_ZYX: Tensor, unclear: int) -> Tensor:
-    """For each cube of eight neighbours, named after its first: the label of all eight, or `unclear`. Along an axis of one voxel pairs are single."""
+def _mixed(labels_ZYX: Tensor) -> Tensor:
+    """Whether a voxel and the seven after it, along Z, Y and X, are not all alike; bool as the map, wrong for the last along each axis."""
     low = high = labels_ZYX
     for axis, size in enumerate(labels_ZYX.shape):
         if size > 1:
             low = torch.minimum(low.narrow(axis, 0, size - 1), low.narrow(axis, 1, size - 1))
             high = torch.maximum(high.narrow(axis, 0, size - 1), high.narrow(axis, 1, size - 1))
-    return low.masked_fill(low != high, unclear)
+    mixed = torch.zeros(labels_ZYX.shape, dtype=torch.bool)
+    z, y, x = low.shape
+    torch.ne(low, high, out=mixed[:z, :y, :x])
+    return mixed
 
 
-def _weighed(matrix: Tensor, labels_ZYX: Tensor, voxels: Tensor, patch: Shape3) -> Tensor:
-    """The label with the largest share around each of `voxels` (N, 3) of the result; the smallest of those that tie."""
-    box = torch.tensor(labels_ZYX.shape)
-    middle = (torch.tensor(patch, dtype=torch.float64) - 1) / 2
-    places = ((voxels - middle) @ matrix.T + (box - 1) / 2).clamp_min(0).minimum(box - 1.0)
-    first = places.long().minimum((box - 2).clamp_min(0))
-    beyond = (places - first).float()
-    corners, weights = [], []
-    for corner in product((0, 1), repeat=3):
-        z, y, x = (first + torch.tensor(corner)).minimum(box - 1).T
-        corners.append(labels_ZYX[z, y, x])
-        weights.append(torch.where(torch.tensor(corner) == 1, beyond, 1 - beyond).prod(1))
-    around, shares = torch.stack(corners), torch.stack(weights)
-    best, largest = around[0].clone(), torch.full(around.shape[1:], -1.0)
-    for label in torch.unique(around):
-        share = torch.where(around == label, shares, 0.0).sum(0)
-        best = torch.where(share > largest, label, best)
-        largest = largest.maximum(share)
+def _weighed(matrix: NDArray[np.float64], labels_ZYX: NDArray[Any], voxels: NDArray[np.intp], patch: Shape3) -> NDArray[Any]:
+    """The label with the largest share around each of `voxels` (N,) of the result, counted along X first; the smallest of those that tie."""
+    box = np.array(labels_ZYX.shape)[:, None]
+    offsets = np.stack(np.unravel_index(voxels, patch)) - (np.array(patch)[:, None] - 1) / 2
+    places = np.clip(matrix @ offsets + (box - 1) / 2, 0, box - 1)
+    first = np.minimum(places.astype(np.intp), np.maximum(box - 2, 0))
+    beyond = (places - first).astype(np.float32)
+    corners = list(product((0, 1), repeat=3))
+    around = np.stack([labels_ZYX[tuple(np.minimum(first + np.array(corner)[:, None], box - 1))] for corner in corners])
+    shares = np.stack([np.where(np.array(corner)[:, None], beyond, 1 - beyond).prod(0) for corner in corners])
+    best: NDArray[Any] = around[0]
+    largest = np.full(len(voxels), -1, dtype=np.float32)
+    for label in np.unique(around):
+        share = (shares * (around == label)).sum(0)
+        best = np.where(share > largest, label, best)
+        largest = np.maximum(largest, share)
     return best
 
 

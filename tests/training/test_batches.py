@@ -162,6 +162,18 @@ def test_cases_on_disk_give_the_same_batches(make: SimpleNamespace, reopen: Call
         assert same(batch_of(source, number), batch_of(PatchSource(on_disk, names, configuration, rules, 5), number))
 
 
+def test_what_is_loaded_has_its_own_memory_unless_views_will_do(make: SimpleNamespace, reopen: Callable[..., CaseStore], names: list[str]) -> None:
+    store, configuration = reopen(), make.plan().configuration("tiny")
+    source = PatchSource(store, names[:1], configuration, None, 5)
+    whole = torch.from_numpy(store.get(names[0]).image)
+    own, views = source.load(0), source.load(0, contiguous=False)
+    assert all(sample.image.is_contiguous() for sample in own)
+    assert all(np.shares_memory(sample.image.numpy(), whole.numpy()) for sample in views)
+    assert not any(np.shares_memory(sample.image.numpy(), whole.numpy()) for sample in own)
+    before = whole.clone()
+    assert same(source.assemble(own, "cpu"), source.assemble(views, "cpu")) and torch.equal(whole, before)
+
+
 def test_validation_patches_are_untouched(make: SimpleNamespace, store: CaseStore, names: list[str]) -> None:
     source = PatchSource(store, names[:1], make.plan().configuration("tiny"), None, 5)
     case = store.get(names[0])

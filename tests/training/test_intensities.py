@@ -143,12 +143,14 @@ def test_gamma_and_contrast_hold_far_from_zero_and_with_outliers() -> None:
     assert np.abs(intensities.with_contrast(x, 1.2).numpy() - expected).max() < 1e-3
 
 
-def test_what_is_given_is_never_written_to(make: SimpleNamespace) -> None:
-    x = noise(2, 8, 9, 10)
-    before = x.clone()
+def test_a_view_is_never_written_to_and_changes_as_its_copy_does(make: SimpleNamespace) -> None:
+    """To the last bit: a case from memory and one from the disk must give one batch."""
+    case = noise(2, 20, 21, 22)
+    x, before = case[:, 3:15, 2:18, 5:20], case.clone()
     for change in ({"noise": 0.1}, *({name: (value, value)} for name, value in CHANGES.items())):
-        assert not torch.equal(changed(make.draw(2, **change), x), x)
-        assert torch.equal(x, before)
+        after = changed(make.draw(2, **change), x)
+        assert torch.equal(after, changed(make.draw(2, **change), x.contiguous())) and not torch.equal(after, x)
+        assert torch.equal(case, before)
 
 
 CHANGES = {"blur": 0.7, "brightness": 1.1, "contrast": 0.8, "low_resolution": 0.6, "gamma_inverted": 0.8, "gamma": 1.3}

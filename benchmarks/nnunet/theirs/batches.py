@@ -33,7 +33,7 @@ def main() -> None:
         batch = next(batches)
         seconds += time.perf_counter() - begun
         data, target = batch["data"], batch["target"][0]
-        facts.append((data.mean().item(), data.std().item(), (target > 0).float().mean().item()))
+        facts.append((data.mean().item(), data.std().item(), (target > 0).any(1).float().mean().item()))
     samples = count * len(data)
     mean, deviation, foreground = np.mean(facts, axis=0).tolist()
     answer = {"seconds": seconds / samples, "shape": list(data.shape), "mean": mean, "deviation": deviation, "foreground": foreground}
