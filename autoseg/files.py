@@ -52,6 +52,29 @@ def atomic(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def link(source: Path, target: Path) -> None:
+    """Make a whole file appear in a second place without writing it again; a copy where the file system has no links.
+
+    For files that are only ever replaced as `atomic` does it: then neither place sees what becomes of the other.
+
+    Raises
+    ------
+    AutosegError
+        the folder cannot be written, or the disk is full
+    """
+    temporary = _temporary(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, temporary)
+        temporary.replace(target)  # does nothing where both are the same file already
+    except OSError:
+        with atomic(target) as copy:
+            shutil.copyfile(source, copy)
+    finally:
+        with suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
+
+
 def require_writable(folder: Path) -> None:
     """Find out before minutes of work that their result could not be written; nothing is made for it that would stay.
 

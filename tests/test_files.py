@@ -5,11 +5,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from autoseg.errors import AutosegError
-from autoseg.files import ABANDONED_AFTER, TEMPORARY, atomic, read_json, remove_folder, require_writable, sweep, write_json, write_text
+from autoseg.files import ABANDONED_AFTER, TEMPORARY, atomic, link, read_json, remove_folder, require_writable, sweep, write_json, write_text
 
 HALF_WRITTEN = """
 import os, signal, sys
@@ -173,3 +174,34 @@ def test_damaged_json_is_named(tmp_path: Path, content: bytes | None, said: str)
     with pytest.raises(AutosegError, match=said) as caught:
         read_json(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_linked_file_keeps_its_content_when_the_first_is_replaced(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "deep" / "second"
+    write_text(first, "one")
+    link(first, second)
+    assert second.samefile(first)
+    link(first, second)  # over itself
+    assert (names(tmp_path), names(second.parent)) == (["deep", "first"], ["second"])
+    write_text(first, "two")
+    assert second.read_text() == "one"
+    link(first, second)  # over what was there
+    assert second.read_text() == "two"
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second file system")
+def test_a_link_to_another_file_system_is_a_copy(tmp_path: Path) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        write_text(tmp_path / "first", "one")
+        link(tmp_path / "first", Path(elsewhere) / "second")
+        assert names(Path(elsewhere)) == ["second"]
+        assert (Path(elsewhere) / "second").read_text() == "one"
+
+
+def test_a_link_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "")
+    with pytest.raises(AutosegError, match=r"Cannot write .*file/second"):
+        link(tmp_path / "file", tmp_path / "file" / "second")
+    with pytest.raises(AutosegError, match=r"Cannot write .*second"):
+        link(tmp_path / "absent", tmp_path / "second")
+    assert names(tmp_path) == ["file"]

@@ -53,7 +53,7 @@ def make_ready(job: Job) -> TrainingData:
     segmented = segment_out_of_fold(job.of(previous), job.name) if previous else None
     images = CaseStore.of(job.preprocessed(store_name(job.plan, job.name)), job.plan, job.configuration)
     sweep(images.folder)
-    preprocess(job.cases, job.plan, job.configuration, images, progress=stopping(job), stage=f"preprocess {job.name}")
+    preprocess(job.cases, job.plan, {job.name: images}, progress=stopping(job), stage=f"preprocess {job.name}")
     if segmented is None:
         return TrainingData(images)
     store = PreviousStore.of(job.preprocessed(job.name), images, job.plan, job.configuration)

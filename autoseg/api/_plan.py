@@ -133,11 +133,11 @@ def _preprocess_all(place: Workspace, dataset: Dataset, made: Plan, progress: Pr
     from autoseg.preprocessing.dataset import preprocess
     from autoseg.preprocessing.store import CaseStore, store_name
 
-    done = {}
-    for name, configuration in made.configurations.items():
-        if store_name(made, name) != name:  # it uses another one's ready cases
-            continue
-        store = CaseStore.of(place.preprocessed(made.dataset.name, name), made, configuration)
+    stores = {
+        name: CaseStore.of(place.preprocessed(made.dataset.name, name), made, configuration)
+        for name, configuration in made.configurations.items()
+        if store_name(made, name) == name  # else it uses another one's ready cases
+    }
+    for store in stores.values():
         sweep(store.folder)
-        done[name] = preprocess(dataset.cases, made, configuration, store, progress=progress, stage=f"preprocess {name}")
-    return done
+    return preprocess(dataset.cases, made, stores, progress=progress)

@@ -65,15 +65,20 @@ class Labels:
 
     def to_classes(self, values_ZYX: NDArray[np.integer]) -> NDArray[np.int16]:
         """The user's values -> classes 0..K-1; the ignore label, or a value never declared, -> -1. Any shape."""
-        lookup = {value: index for index, value in enumerate(self.values)}
-        unique, inverse = np.unique(values_ZYX, return_inverse=True)
-        table = np.array([lookup.get(int(value), -1) for value in unique], dtype=np.int16)
-        return table[inverse].reshape(values_ZYX.shape)
+        highest = max(self.values)
+        if values_ZYX.size and (values_ZYX.min() < 0 or values_ZYX.max() > highest):
+            values_ZYX = np.where((values_ZYX < 0) | (values_ZYX > highest), highest + 1, values_ZYX.astype(np.int64))
+        table = np.full(highest + 2, -1, dtype=np.int16)
+        table[list(self.values)] = np.arange(len(self.values))
+        classes: NDArray[np.int16] = table[values_ZYX]
+        return classes
 
     def to_values(self, classes_ZYX: NDArray[np.integer]) -> NDArray[np.integer]:
         """Classes 0..K-1 -> the user's values, uint8 where they fit, else int16. Any shape."""
         small = min(self.values) >= 0 and max(self.values) <= 255
         table: NDArray[np.integer] = np.array(self.values, dtype=np.uint8 if small else np.int16)
+        if self.values == tuple(range(len(self.values))):  # classes and values are the same numbers
+            return classes_ZYX.astype(table.dtype)
         result: NDArray[np.integer] = table[classes_ZYX]
         return result
 

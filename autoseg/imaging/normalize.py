@@ -1,8 +1,12 @@
-"""Intensities of one channel on a common scale: pure functions from (Z, Y, X) float32 to a new array of the same kind.
+"""Intensities of one channel on a common scale: each rule looks at a channel and gives the `Linear` map that does it.
 
 - The rules are nnU-Net's (Isensee et al., Nature Methods 2021); no denominator is smaller than 1e-8.
 - Sums run in float64: a float32 sum over millions of voxels loses digits.
+- Deciding and doing are apart, so that a store may keep the voxels as they were and the map beside them.
 """
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,41 +18,65 @@ SMALLEST = 1e-8
 Channel = NDArray[np.float32]
 
 
-def zscore(x: Channel, mask: NDArray[np.bool_] | None = None) -> Channel:
-    """Mean 0 and standard deviation 1.
+@dataclass(frozen=True)
+class Linear:
+    """(x, clipped to [lower, upper], less `offset`) / `scale`, in float32.
+
+    Attributes
+    ----------
+    offset, scale : as above; a scale below 1e-8 counts as 1e-8
+    lower, upper : infinite where nothing is clipped
+    """
+
+    offset: float = 0.0
+    scale: float = 1.0
+    lower: float = -math.inf
+    upper: float = math.inf
+
+    @property
+    def clips(self) -> bool:
+        return self.lower > -math.inf or self.upper < math.inf
+
+    def __call__(self, x: Channel, out: Channel | None = None) -> Channel:
+        """Normalise float32 of any shape; the input is left alone where it is not `out` itself."""
+        clipped = x.clip(self.lower, self.upper, out=out) if self.clips else x
+        result: Channel = np.subtract(clipped, np.float32(self.offset), out=out)
+        result /= np.float32(max(self.scale, SMALLEST))
+        return result
+
+
+def zscore(x: Channel, mask: NDArray[np.bool_] | None = None) -> Linear:
+    """To mean 0 and standard deviation 1.
 
     Parameters
     ----------
     x : float32 (Z, Y, X)
-    mask : bool (Z, Y, X); the statistics come from inside it and everything outside becomes 0; an empty mask gives zeros
+    mask : bool (Z, Y, X); the statistics come from inside it, where it holds anything; None: from everywhere
     """
-    if mask is None:
-        return _standardised(x)
-    result = np.zeros_like(x)
-    if mask.any():
-        result[mask] = _standardised(x[mask])
-    return result
+    inside = x if mask is None or mask.all() else x[mask]
+    if not inside.size:
+        return Linear()
+    return Linear(float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64)))
 
 
-def ct(x: Channel, lower: float, upper: float, mean: float, std: float) -> Channel:
+def ct(lower: float, upper: float, mean: float, std: float) -> Linear:
     """Clip to [lower, upper], subtract `mean`, divide by `std`: Hounsfield units with the statistics of the whole dataset.
 
     Parameters
     ----------
-    x : float32 (Z, Y, X)
     lower, upper : percentiles 0.5 and 99.5 of the dataset's foreground
     mean, std : of the dataset's foreground
     """
-    return _shifted_and_scaled(x.clip(lower, upper), mean, std)
+    return Linear(mean, std, lower, upper)
 
 
-def rescale_to_0_1(x: Channel) -> Channel:
+def rescale_to_0_1(x: Channel) -> Linear:
     """The smallest value becomes 0, the largest 1; a constant channel becomes 0."""
     low, high = float(x.min()), float(x.max())
-    return _shifted_and_scaled(x, low, high - low)
+    return Linear(low, high - low)
 
 
-def rgb_to_0_1(x: Channel) -> Channel:
+def rgb_to_0_1(x: Channel) -> Linear:
     """Divide by 255.
 
     Raises
@@ -59,12 +87,4 @@ def rgb_to_0_1(x: Channel) -> Channel:
     low, high = float(x.min()), float(x.max())
     if low < 0 or high > 255:
         raise AutosegError(f"rgb_to_0_1 expects values from 0 to 255, found {low:.6g} to {high:.6g}. Choose another normalisation in the plan.")
-    return _shifted_and_scaled(x, 0.0, 255.0)
-
-
-def _standardised(x: Channel) -> Channel:
-    return _shifted_and_scaled(x, float(x.mean(dtype=np.float64)), float(x.std(dtype=np.float64)))
-
-
-def _shifted_and_scaled(x: Channel, offset: float, scale: float) -> Channel:
-    return (x - np.float32(offset)) / np.float32(max(scale, SMALLEST))
+    return Linear(0.0, 255.0)

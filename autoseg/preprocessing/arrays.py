@@ -1,10 +1,13 @@
 """Arrays on disk from which parts are read, and those that are kept decoded in memory.
 
-- Blosc2 in chunks of 64 voxels an axis: a patch is read without its case. Files are whole or absent.
+- Blosc2: blocks of a few thousand voxels, so that a patch is read without its case, in chunks as large as a channel, since every chunk costs time.
+- One thread an array: several cases are written, and several patches cut, at the same time.
+- Zstandard notices damage that a faster codec would let pass. Files are whole or absent.
 - What is kept is bounded by a number of bytes, not of arrays; what was used longest ago goes first.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -16,17 +19,28 @@ from numpy.typing import NDArray
 from autoseg.errors import AutosegError
 from autoseg.files import atomic
 
+NOTES = "autoseg"
+CHUNK, LONGEST = 1 << 24, 1 << 12  # voxels of a chunk, and along one axis of it
+BLOCK = (16, 16, 64)
+
 Kept = TypeVar("Kept")
 
 
 class ArrayOnDisk:
-    """A compressed array that is decoded where it is sliced; damage is an `AutosegError`."""
+    """A compressed array that is decoded where it is sliced; damage is an `AutosegError`.
+
+    Attributes
+    ----------
+    shape, nbytes : of the whole array, decoded
+    notes : what was kept with it, or None
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._array = blosc2.open(str(path), mode="r", mmap_mode="r")
-        except (OSError, RuntimeError, ValueError) as error:
+            self._array = blosc2.open(str(path), mode="r", mmap_mode="r", dparams=blosc2.DParams(nthreads=1))
+            self.notes: dict[str, Any] | None = self._array.schunk.meta.get(NOTES)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise unreadable(path, error) from error
         self.shape: tuple[int, ...] = self._array.shape
         self.nbytes = int(np.prod(self.shape, dtype=np.int64)) * self._array.dtype.itemsize
@@ -76,24 +90,29 @@ class Memory(Generic[Kept]):
                 self._bytes -= freed
 
 
-def write_array(path: Path, array: NDArray[Any]) -> None:
+def write_array(path: Path, array: NDArray[Any], notes: Mapping[str, Any] | None = None) -> None:
     """Write an array whose last three axes are Z, Y, X.
+
+    Parameters
+    ----------
+    notes : plain values to keep with it; see `ArrayOnDisk.notes`
 
     Raises
     ------
     AutosegError
         the folder cannot be written, or the disk is full
     """
+    further, (z, y, x) = (1,) * (array.ndim - 3), array.shape[-3:]
+    y, x = min(y, LONGEST), min(x, LONGEST)
+    chunk = min(z, max(1, CHUNK // (y * x))), y, x
+    blocks = (min(size, most) for size, most in zip(chunk, BLOCK, strict=True))
+    compressed = blosc2.asarray(
+        np.ascontiguousarray(array), chunks=(*further, *chunk), blocks=(*further, *blocks), meta=notes and {NOTES: notes},
+        cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1),
+        dparams=blosc2.DParams(nthreads=1), contiguous=True,
+    )  # fmt: skip
     with atomic(path) as temporary:
-        chunks = (*(1 for _ in array.shape[:-3]), *(min(64, size) for size in array.shape[-3:]))
-        blocks = (*(1 for _ in array.shape[:-3]), *(min(16, size) for size in array.shape[-3:-1]), chunks[-1])
-        try:
-            blosc2.asarray(
-                np.ascontiguousarray(array), urlpath=str(temporary), mode="w", chunks=chunks, blocks=blocks,
-                cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=3, filters=[blosc2.Filter.SHUFFLE]),
-            )  # fmt: skip
-        except RuntimeError as error:  # what the library makes of a full disk
-            raise AutosegError(f"Cannot write {path}: {error}. Free the disk or choose a folder you may write to.") from error
+        temporary.write_bytes(compressed.to_cframe())
 
 
 def in_few_bytes(classes_ZYX: NDArray[np.integer]) -> NDArray[np.integer]:

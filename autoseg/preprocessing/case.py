@@ -1,11 +1,12 @@
 """One case made ready for a network: crop, transpose, normalise, resample. The same steps for training and for prediction.
 
 - Normalisation comes before resampling; both follow the plan.
+- What does not depend on the configuration, the crop above all, is done once for all of them.
 - What undoes the steps is kept beside the voxels, so that a prediction lands exactly where the scan was.
 - Class -1 marks voxels that nobody annotated.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from autoseg.errors import PlanError
 from autoseg.imaging import crop, normalize
 from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3, Spacing3
+from autoseg.imaging.normalize import Linear
 from autoseg.imaging.resample import coarse_axis, resample, resample_labels
 from autoseg.planning.plan import Configuration, Normalization, Plan
+from autoseg.preprocessing.packed import Packed, pack_steps, pack_whole_numbers
 
 Voxel = TypeVar("Voxel", bound=np.generic)
 
@@ -68,6 +71,42 @@ class ReadyCase:
     previous: NDArray[np.int16] | None = None
 
 
+@dataclass(frozen=True)
+class PackedCase:
+    """A case as it is stored.
+
+    Attributes
+    ----------
+    image : what `ReadyCase.image` is, in 16 bits; in float32 where those are too few
+    classes : as `ReadyCase.classes`
+    """
+
+    image: Packed | NDArray[np.float32]
+    classes: NDArray[np.int16] | None
+
+
+@dataclass(frozen=True)
+class CroppedCase:
+    """The part of a scan that holds anything, axes in the plan's order: where all configurations of a plan begin.
+
+    Attributes
+    ----------
+    geometry : the scan's own
+    box : the cropped part, in the scan's axis order
+    transpose : axis order in terms of the scan's
+    channels : float32 (Z, Y, X) each, as the files hold them
+    outside : bool (Z, Y, X), zero in all channels and no hole; None where there are no such voxels
+    classes : int16 (Z, Y, X) with -1 where nobody annotated, or None without a label
+    """
+
+    geometry: Geometry
+    box: tuple[slice, slice, slice]
+    transpose: tuple[int, int, int]
+    channels: tuple[NDArray[np.float32], ...]
+    outside: NDArray[np.bool_] | None
+    classes: NDArray[np.int16] | None
+
+
 def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Configuration) -> ReadyCase:
     """Make one case ready.
 
@@ -84,21 +123,48 @@ def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Co
     AutosegError
         a channel's values are not what its normalisation is for
     """
-    if len(configuration.normalization) != len(image.array):
-        raise PlanError(f"The plan has {len(configuration.normalization)} entries under normalization for {len(image.array)} channels: one for each.")
-    placement, ready_shape, inside = _place(image, plan, configuration)
-    channels = image.array[(slice(None), *placement.box)].transpose(0, *(axis + 1 for axis in placement.transpose))
-    normalized = np.stack([_normalize(channel, inside, rule) for channel, rule in zip(channels, configuration.normalization, strict=True)])
-    order, nearest = configuration.resampling.image_order, _nearest_axis(placement, configuration)
-    resampled = resample(torch.from_numpy(normalized), ready_shape, order=order, nearest_axis=nearest)
-    classes = None if labels is None else classes_on_grid(labels, placement, ready_shape, plan, configuration)
-    return ReadyCase(resampled.numpy(), classes, placement)
+    cropped = crop_case(image, labels, plan)
+    placement, ready_shape = _place(cropped, configuration)
+    ready = _image(cropped, _maps(cropped, configuration), placement, ready_shape, configuration)
+    return ReadyCase(ready, _classes(cropped, placement, ready_shape, plan, configuration), placement)
+
+
+def crop_case(image: Image, labels: LabelMap | None, plan: Plan) -> CroppedCase:
+    """Crop and transpose one case; parameters as for `prepare`."""
+    mask = crop.nonzero_mask(image.array)
+    box, order = crop.bounding_box(mask), plan.transpose_forward
+    inside = np.ascontiguousarray(mask[box].transpose(order))
+    channels = tuple(np.ascontiguousarray(channel[box].transpose(order)) for channel in image.array)
+    classes = None if labels is None else _native_classes(labels, box, plan)
+    return CroppedCase(image.geometry, box, order, channels, None if inside.all() else ~inside, classes)
+
+
+def pack(cropped: CroppedCase, plan: Plan, configuration: Configuration) -> PackedCase:
+    """What `prepare` makes of a case, for the store: the same where voxels are whole numbers and were not resampled, else within the bounds that
+    `preprocessing.packed` gives; raises what `prepare` does."""
+    placement, ready_shape = _place(cropped, configuration)
+    classes, maps = _classes(cropped, placement, ready_shape, plan, configuration), _maps(cropped, configuration)
+    if ready_shape == placement.cropped_shape:
+        whole = pack_whole_numbers(cropped.channels, maps, _zeroed(cropped, configuration))
+        if whole is not None:
+            return PackedCase(whole, classes)
+    image = _image(cropped, maps, placement, ready_shape, configuration)
+    return PackedCase(pack_steps(image) or image, classes)
+
+
+def way(cropped: CroppedCase, configuration: Configuration) -> Hashable:
+    """How a configuration makes a case ready: where two have the same, so are the voxels."""
+    placement, ready_shape = _place(cropped, configuration)
+    rules = tuple(rule.model_dump_json() for rule in configuration.normalization)
+    if ready_shape == placement.cropped_shape:
+        return rules
+    return rules, ready_shape, configuration.resampling.image_order, configuration.resampling.label_order, _nearest_axis(placement, configuration)
 
 
 def place(image: Image, plan: Plan, configuration: Configuration) -> tuple[Placement, Shape3]:
     """Where the ready voxels of a scan lie in it, and how many there are along Z, Y, X; without making them."""
-    placement, ready_shape, _ = _place(image, plan, configuration)
-    return placement, ready_shape
+    box = crop.bounding_box(crop.nonzero_mask(image.array))
+    return _placement(image.geometry, box, plan.transpose_forward, configuration)
 
 
 def classes_on_grid(labels: LabelMap, placement: Placement, ready_shape: Shape3, plan: Plan, configuration: Configuration) -> NDArray[np.int16]:
@@ -113,11 +179,7 @@ def classes_on_grid(labels: LabelMap, placement: Placement, ready_shape: Shape3,
     -------
     int16 classes (*ready_shape), -1 where nobody annotated
     """
-    native = np.ascontiguousarray(plan.labels.to_classes(labels.array[placement.box]).transpose(placement.transpose))
-    order, nearest = configuration.resampling.label_order, _nearest_axis(placement, configuration)
-    resampled = resample_labels(torch.from_numpy(native), ready_shape, len(plan.labels.values), order=order, nearest_axis=nearest)
-    classes: NDArray[np.int16] = resampled.numpy().astype(np.int16)
-    return classes
+    return _resampled_classes(_native_classes(labels, placement.box, plan), placement, ready_shape, plan, configuration)
 
 
 def logits_to_scan_shape(placement: Placement, configuration: Configuration) -> tuple[Shape3, int | None]:
@@ -126,36 +188,85 @@ def logits_to_scan_shape(placement: Placement, configuration: Configuration) -> 
     return placement.cropped_shape, coarse_axis(placement.ready_spacing, placement.cropped_spacing, rules.separate_axis_above)
 
 
-def _place(image: Image, plan: Plan, configuration: Configuration) -> tuple[Placement, Shape3, NDArray[np.bool_]]:
-    """Placement and ready shape, and which voxels of the cropped, transposed scan are not zero in some channel (holes filled)."""
-    mask = crop.nonzero_mask(image.array)
-    box, order = crop.bounding_box(mask), plan.transpose_forward
-    inside = mask[box].transpose(order)
-    spacing = _reorder(image.geometry.spacing, order)
+def _place(cropped: CroppedCase, configuration: Configuration) -> tuple[Placement, Shape3]:
+    return _placement(cropped.geometry, cropped.box, cropped.transpose, configuration)
+
+
+def _placement(geometry: Geometry, box: crop.Box, order: tuple[int, int, int], configuration: Configuration) -> tuple[Placement, Shape3]:
+    """Placement and ready shape."""
+    spacing = _reorder(geometry.spacing, order)
     target_spacing = _target_spacing(configuration, spacing)
-    shape = _shape3(inside.shape)
+    shape = _shape3(box[axis].stop - box[axis].start for axis in order)
     ready_shape = _shape3(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, target_spacing, strict=True))
-    return Placement(image.geometry, box, order, shape, spacing, target_spacing), ready_shape, inside
+    return Placement(geometry, box, order, shape, spacing, target_spacing), ready_shape
+
+
+def _image(
+    cropped: CroppedCase, maps: Sequence[Linear], placement: Placement, ready_shape: Shape3, configuration: Configuration
+) -> NDArray[np.float32]:
+    """Normalise, then resample."""
+    normalized = np.empty((len(maps), *placement.cropped_shape), np.float32)
+    for result, channel, linear, outside in zip(normalized, cropped.channels, maps, _zeroed(cropped, configuration), strict=True):
+        linear(channel, out=result)
+        if outside is not None:
+            np.copyto(result, 0, where=outside)
+    order, nearest = configuration.resampling.image_order, _nearest_axis(placement, configuration)
+    resampled: NDArray[np.float32] = resample(torch.from_numpy(normalized), ready_shape, order=order, nearest_axis=nearest).numpy()
+    return resampled
+
+
+def _maps(cropped: CroppedCase, configuration: Configuration) -> tuple[Linear, ...]:
+    """What normalises each channel."""
+    rules = configuration.normalization
+    if len(rules) != len(cropped.channels):
+        raise PlanError(f"The plan has {len(rules)} entries under normalization for {len(cropped.channels)} channels: one for each.")
+    inside = None if cropped.outside is None else ~cropped.outside
+    return tuple(_map(channel, inside, rule) for channel, rule in zip(cropped.channels, rules, strict=True))
+
+
+def _map(channel_ZYX: NDArray[np.float32], inside: NDArray[np.bool_] | None, rule: Normalization) -> Linear:
+    match rule.scheme:
+        case "zscore":
+            return normalize.zscore(channel_ZYX, inside if rule.use_mask else None)
+        case "ct":
+            return normalize.ct(*(value or 0.0 for value in (rule.lower, rule.upper, rule.mean, rule.std)))
+        case "rescale_to_0_1":
+            return normalize.rescale_to_0_1(channel_ZYX)
+        case "rgb_to_0_1":
+            return normalize.rgb_to_0_1(channel_ZYX)
+        case "none":
+            return Linear()
+
+
+def _zeroed(cropped: CroppedCase, configuration: Configuration) -> list[NDArray[np.bool_] | None]:
+    """The voxels of each channel that are 0 once it is normalised, wherever its mean lies."""
+    return [cropped.outside if rule.scheme == "zscore" and rule.use_mask else None for rule in configuration.normalization]
+
+
+def _native_classes(labels: LabelMap, box: crop.Box, plan: Plan) -> NDArray[np.int16]:
+    """Cropped and transposed, not resampled."""
+    return np.ascontiguousarray(plan.labels.to_classes(labels.array[box]).transpose(plan.transpose_forward))
+
+
+def _classes(cropped: CroppedCase, placement: Placement, ready_shape: Shape3, plan: Plan, configuration: Configuration) -> NDArray[np.int16] | None:
+    return None if cropped.classes is None else _resampled_classes(cropped.classes, placement, ready_shape, plan, configuration)
+
+
+def _resampled_classes(
+    native_ZYX: NDArray[np.int16], placement: Placement, ready_shape: Shape3, plan: Plan, configuration: Configuration
+) -> NDArray[np.int16]:
+    if native_ZYX.shape == ready_shape:
+        return native_ZYX
+    order, nearest = configuration.resampling.label_order, _nearest_axis(placement, configuration)
+    classes: NDArray[np.int16] = resample_labels(
+        torch.from_numpy(native_ZYX), ready_shape, len(plan.labels.values), order=order, nearest_axis=nearest
+    ).numpy()  # fmt: skip
+    return classes
 
 
 def _nearest_axis(placement: Placement, configuration: Configuration) -> int | None:
     """The axis that is not interpolated on the way from the scan to the ready voxels."""
     return coarse_axis(placement.cropped_spacing, placement.ready_spacing, configuration.resampling.separate_axis_above)
-
-
-def _normalize(channel_ZYX: NDArray[np.float32], inside: NDArray[np.bool_], rule: Normalization) -> NDArray[np.float32]:
-    channel = np.ascontiguousarray(channel_ZYX)
-    match rule.scheme:
-        case "zscore":
-            return normalize.zscore(channel, inside if rule.use_mask else None)
-        case "ct":
-            return normalize.ct(channel, *(value or 0.0 for value in (rule.lower, rule.upper, rule.mean, rule.std)))
-        case "rescale_to_0_1":
-            return normalize.rescale_to_0_1(channel)
-        case "rgb_to_0_1":
-            return normalize.rgb_to_0_1(channel)
-        case "none":
-            return channel
 
 
 def _target_spacing(configuration: Configuration, spacing: Spacing3) -> Spacing3:

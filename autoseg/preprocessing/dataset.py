@@ -1,16 +1,20 @@
-"""All cases of a dataset made ready for one configuration: in threads, resumable, cases that are there are passed over.
+"""All cases of a dataset made ready for one configuration or several: in threads, resumable, cases that are there are passed over.
 
-- Threads suffice: decoding, resampling and compressing all release the interpreter's lock.
+- A case is read once for all configurations that lack it.
+- Threads suffice: decoding, resampling and most of compressing release the interpreter's lock. One worker a core; none starts threads of its own.
 - One case a worker is in memory at a time.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+
+import torch
 
 from autoseg.data.dataset import Case
-from autoseg.planning.plan import Configuration, Plan
-from autoseg.preprocessing.case import prepare
+from autoseg.planning.plan import Plan
+from autoseg.preprocessing.case import crop_case, pack, way
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation
 from autoseg.preprocessing.store import CaseStore
 from autoseg.progress import Progress, silent
@@ -19,33 +23,36 @@ from autoseg.progress import Progress, silent
 def preprocess(
     cases: Sequence[Case],
     plan: Plan,
-    configuration: Configuration,
-    store: CaseStore,
+    stores: Mapping[str, CaseStore],
     *,
     workers: int | None = None,
     progress: Progress = silent,
     stage: str = "preprocess",
-) -> int:
+) -> dict[str, int]:
     """Make every case ready that is not yet.
 
     Parameters
     ----------
     cases : with labels
-    store : where ready cases lie
+    stores : configuration of the plan -> where its ready cases lie
     workers : threads; by default one a core
 
     Returns
     -------
-    how many cases were made; the others were there already
+    configuration -> how many cases were made for it; the others were there already
 
     Raises
     ------
     AutosegError
         a file cannot be read or written, or does not fit the plan; names case and file
     """
-    missing = [case for case in cases if not store.has(case)]
-    make_each(missing, lambda case: _make_ready(case, plan, configuration, store), len(cases), workers=workers, progress=progress, stage=stage)
-    return len(missing)
+    lacking = {case.name: [name for name, store in stores.items() if not store.has(case)] for case in cases}
+    missing = [case for case in cases if lacking[case.name]]
+    make_each(
+        missing, lambda case: _make_ready(case, plan, {name: stores[name] for name in lacking[case.name]}), len(cases), workers=workers,
+        progress=progress, stage=stage,
+    )  # fmt: skip
+    return {name: sum(name in names for names in lacking.values()) for name in stores}
 
 
 def make_each(missing: Sequence[Case], make: Callable[[Case], None], total: int, *, workers: int | None, progress: Progress, stage: str) -> None:
@@ -60,7 +67,7 @@ def make_each(missing: Sequence[Case], make: Callable[[Case], None], total: int,
     """
     done = total - len(missing)
     progress(stage, done, total)
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with _one_thread_each(), ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         futures = {pool.submit(make, case): case for case in missing}
         try:
             for future in as_completed(futures):
@@ -71,8 +78,30 @@ def make_each(missing: Sequence[Case], make: Callable[[Case], None], total: int,
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _make_ready(case: Case, plan: Plan, configuration: Configuration, store: CaseStore) -> None:
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Threads that begin within do not share their tensor operations with further ones."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _make_ready(case: Case, plan: Plan, stores: Mapping[str, CaseStore]) -> None:
     with naming(case):
-        image = read_scan(case, plan)
-        ready = prepare(image, read_segmentation(case, plan, image.geometry), plan, configuration)
-    store.put(case, ready)
+        scan = read_scan(case, plan)
+        cropped = crop_case(scan, read_segmentation(case, plan, scan.geometry), plan)
+        del scan  # much larger than what is left of it
+    made: dict[Hashable, CaseStore] = {}
+    for name, store in stores.items():
+        configuration = plan.configuration(name)
+        how = way(cropped, configuration)
+        if how in made:
+            store.put_same(case, made[how])
+            continue
+        with naming(case):
+            packed = pack(cropped, plan, configuration)
+        store.put(case, packed)
+        made[how] = store

@@ -2,6 +2,8 @@
 
 - Of each class at most 10,000 voxels but at least 1 % of them, drawn without replacement, seeded by the case's name.
 - Regions need no voxels of their own: they unite classes. So cases made ready serve either way of training.
+- On disk an axis at a time, in 16 bits where they do: compressed at the lowest level that is half of what rows take at the highest, in a tenth of
+  the time.
 - Where somebody left part of a case without labels, the annotated voxels are sampled in the same way, the background included.
 """
 
@@ -25,8 +27,11 @@ def write_locations(path: Path, classes_ZYX: NDArray[np.integer], case_name: str
     annotated = annotated_voxels(classes_ZYX, case_name)
     if annotated is not None:
         entries[ANNOTATED] = annotated
-    with atomic(path) as temporary:
-        np.savez_compressed(temporary, **entries)  # type: ignore[arg-type]
+    kind = np.int16 if max(classes_ZYX.shape) <= np.iinfo(np.int16).max else np.int32
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, voxels in entries.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(voxels.T, dtype=kind))
 
 
 def read_locations(path: Path) -> tuple[Locations, NDArray[np.int32] | None]:
@@ -39,7 +44,7 @@ def read_locations(path: Path) -> tuple[Locations, NDArray[np.int32] | None]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            entries = {name: archive[name] for name in archive.files}
+            entries = {name: np.ascontiguousarray(archive[name].T, dtype=np.int32) for name in archive.files}
             annotated = entries.pop(ANNOTATED, None)
             return {int(label): voxels for label, voxels in entries.items()}, annotated
     except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, GeometryMismatch, Interrupted
@@ -42,7 +43,7 @@ def read_scan(case: Case, plan: Plan) -> Image:
             f"{files} holds {len(image.array)} channels, but the plan wants {len(expected)}: {', '.join(expected)}. Give one file for each of them."
         )
     for index, channel in enumerate(image.array):
-        if not np.isfinite(channel).all():
+        if not np.isfinite(channel.sum()) and not np.isfinite(channel).all():  # a sum is finite only of finite numbers, and takes a third of the time
             file = case.channels[index] if len(case.channels) == len(expected) else files
             raise AutosegError(f"{file} holds values that are no numbers (NaN or infinity) in channel {expected[index]}. Repair or export it again.")
     return image
@@ -67,8 +68,15 @@ def read_segmentation(case: Case, plan: Plan, grid: Geometry) -> LabelMap | None
         require_same_grid(grid, labels.geometry)
     except GeometryMismatch as error:
         raise GeometryMismatch(f"{case.label} does not lie on the grid of {case.channels[0]}: {error}. Correct one of the two.") from None
-    unknown = sorted(set(np.unique(labels.array).tolist()) - set(plan.labels.allowed))
+    unknown = _undeclared(labels.array, set(plan.labels.allowed))
     if unknown:
         found, declared = ", ".join(map(str, unknown)), ", ".join(map(str, plan.labels.allowed))
         raise AutosegError(f"{case.label} holds the label values {found}; declared are {declared}. Correct the file, or declare them and plan anew.")
     return labels
+
+
+def _undeclared(values_ZYX: NDArray[np.integer], allowed: set[int]) -> list[int]:
+    low, high = int(values_ZYX.min()), int(values_ZYX.max())
+    if allowed.issuperset(range(low, high + 1)):  # needs no look at every voxel's own value
+        return []
+    return sorted(set(np.unique(values_ZYX).tolist()) - allowed)

@@ -1,10 +1,11 @@
 """The store of ready cases that training reads: compressed, chunked, safe to delete, safe to kill.
 
-- Four files a case: image and classes as Blosc2 arrays (a patch is read without its case), foreground locations as a NumPy archive, and a JSON
-  record. The record is written last and names the settings and the source files it was made from, so that a case is either wholly there and
-  valid, or made again.
+- Four files a case: image (see `packed`) and classes as Blosc2 arrays (a patch is read without its case), foreground locations as a NumPy archive,
+  and a JSON record. The record is written last and names the settings and the source files it was made from, so that a case is either wholly there
+  and valid, or made again.
 - Recently used cases stay decoded in memory up to a number of bytes, not of cases.
-- Configurations that make cases ready in the same way share them. What a cascade's previous stage made of them has a record of its own.
+- Configurations that make cases ready in the same way share them. Where two that differ make the same voxels of a case, their stores share its
+  files by links, each with a record of its own. What a cascade's previous stage made of a case has a record of its own, too.
 """
 
 import hashlib
@@ -18,14 +19,15 @@ from numpy.typing import NDArray
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
-from autoseg.files import read_json, write_json
+from autoseg.files import link, read_json, write_json
 from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, in_few_bytes, write_array
-from autoseg.preprocessing.case import ReadyCase
+from autoseg.preprocessing.case import PackedCase, ReadyCase
 from autoseg.preprocessing.foreground import Locations, read_locations, write_locations
+from autoseg.preprocessing.packed import Packed, open_image, write_image
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class StoredCase:
 
     Attributes
     ----------
-    image : (C, Z, Y, X), sliceable
+    image : (C, Z, Y, X), sliceable: every part is float32
     classes : (Z, Y, X), sliceable
     locations : class above 0 -> int32 (N, 3) voxels of that class, only classes that the case has
     previous : (Z, Y, X) classes that the previous stage of a cascade decided, sliceable; else None
@@ -92,8 +94,8 @@ class CaseStore:
         except AutosegError:  # a damaged record is as good as none
             return False
 
-    def put(self, case: Case, ready: ReadyCase) -> None:
-        """Store a ready case.
+    def put(self, case: Case, ready: ReadyCase | PackedCase) -> None:
+        """Store a ready case as it is: `pack` makes what is small and quick to write.
 
         Raises
         ------
@@ -105,9 +107,24 @@ class CaseStore:
         content = self.record(case)
         image, classes, foreground, record = self._files(case.name)
         _unlink(record)
-        write_array(image, ready.image)
+        write_image(image, ready.image)
         write_array(classes, in_few_bytes(ready.classes))
         write_locations(foreground, ready.classes, case.name)
+        write_json(record, content)
+
+    def put_same(self, case: Case, other: "CaseStore") -> None:
+        """Store a case that another store has just taken up and that looks the same here.
+
+        Raises
+        ------
+        AutosegError
+            its source files are gone, or the folder cannot be written
+        """
+        content = self.record(case)
+        *files, record = self._files(case.name)
+        _unlink(record)
+        for there, here in zip(other._files(case.name), files, strict=False):
+            link(there, here)
         write_json(record, content)
 
     def get(self, name: str) -> StoredCase:
@@ -125,7 +142,8 @@ class CaseStore:
         size = case.image.nbytes + case.classes.nbytes
         if not self._memory.fits(size):  # patches come from the disk
             return case
-        decoded = replace(case, image=case.image[:], classes=case.classes[:])
+        image = case.image.in_memory() if isinstance(case.image, Packed) else case.image[:]
+        decoded = replace(case, image=image, classes=case.classes[:])
         self._memory.keep(name, decoded, size)
         return decoded
 
@@ -157,7 +175,7 @@ class CaseStore:
     def _read(self, name: str) -> StoredCase:
         image, classes, foreground, _ = self._files(name)
         locations, annotated = read_locations(foreground)
-        return StoredCase(ArrayOnDisk(image), ArrayOnDisk(classes), locations, annotated=annotated)
+        return StoredCase(open_image(image), ArrayOnDisk(classes), locations, annotated=annotated)
 
     def _files(self, name: str) -> tuple[Path, Path, Path, Path]:
         """Image, classes, foreground locations, record."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from autoseg.imaging.read import read_labels
 from autoseg.planning.plan import Plan
-from autoseg.preprocessing.store import store_name
+from autoseg.preprocessing.store import CaseStore, store_name
 from nnunet.stage import Different
 
 IMAGE_TOLERANCE = 1e-3  # of ready images, in standard deviations: single precision here and there
@@ -60,14 +60,16 @@ def same_ready_cases(theirs: Path, ours: Path, plan: Plan, name: str, cases: Seq
         shapes, images or labels differ by more than the tolerance
     """
     place = theirs / (their_folder or f"nnUNetPlans_{name}")
+    store = CaseStore.of(ours / store_name(plan, name), plan, plan.configuration(name))
     worst, unlike = 0.0, 0.0
     for case in cases:
-        their, our = (_array(path) for path in (place / f"{case}.b2nd", ours / store_name(plan, name) / f"{case}.image.b2nd"))
+        ready = store.get(case)
+        their, our = _array(place / f"{case}.b2nd"), ready.image[:]
         if their.shape != our.shape:
             raise Different(f"{case}: {their.shape} voxels (theirs), {our.shape} (ours)")
         worst = max(worst, float(np.abs(their - our).max()))
-        labels, classes = _array(place / f"{case}_seg.b2nd")[0], _array(ours / store_name(plan, name) / f"{case}.classes.b2nd")
-        unlike = max(unlike, float((np.maximum(labels, 0) != classes).mean()))  # -1 is theirs for what lies outside the body
+        labels = _array(place / f"{case}_seg.b2nd")[0]
+        unlike = max(unlike, float((np.maximum(labels, 0) != ready.classes[:]).mean()))  # -1 is theirs for what lies outside the body
     if worst > IMAGE_TOLERANCE or unlike > LABEL_TOLERANCE:
         raise Different(f"{name}: ready images differ by up to {worst:.2g} standard deviations, labels in {unlike:.2%} of the voxels")
     return (

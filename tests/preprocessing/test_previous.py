@@ -82,7 +82,7 @@ class Setting:
         self.plan, self.configuration, self.root = plan, plan.configuration("small"), root
         self.cases = [make_case(f"case{index}", index) for index in range(3)]
         self.images = CaseStore.of(root / "ready", plan, self.configuration)
-        preprocess(self.cases, plan, self.configuration, self.images)
+        preprocess(self.cases, plan, {"small": self.images})
         self.files = {case.name: root / "stage" / f"{case.name}.nii.gz" for case in self.cases}
         for case in self.cases:
             labels = read_labels(case.label)

@@ -9,5 +9,4 @@ from autoseg.preprocessing.dataset import preprocess
 from autoseg.preprocessing.store import CaseStore
 
 dataset, plan, name, output = open_dataset(Path(sys.argv[1])), read_plan(Path(sys.argv[2])), sys.argv[3], Path(sys.argv[4])
-configuration = plan.configuration(name)
-preprocess(dataset.cases, plan, configuration, CaseStore.of(output / name, plan, configuration))
+preprocess(dataset.cases, plan, {name: CaseStore.of(output / name, plan, plan.configuration(name))})
