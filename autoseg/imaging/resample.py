@@ -20,6 +20,7 @@ from torch import Tensor
 
 from autoseg.imaging._operators import Operators, cut, operators
 from autoseg.imaging.channels import largest_channel
+from autoseg.imaging.crop import bounding_box
 from autoseg.imaging.image import Shape3, Spacing3
 
 Shape4 = tuple[int, int, int, int]
@@ -73,15 +74,27 @@ def resample_labels(classes_ZYX: Tensor, shape: Shape3, num_classes: int, *, ord
     ValueError
         a class lies outside -1..num_classes - 1
     """
-    present = torch.unique(classes_ZYX).tolist()
-    if present and (present[0] < -1 or present[-1] >= num_classes):
-        raise ValueError(f"classes from {present[0]} to {present[-1]}, allowed are -1 to {num_classes - 1}")
-    if tuple(classes_ZYX.shape) == shape:
+    lowest, highest = (int(value) for value in classes_ZYX.aminmax())
+    if lowest < -1 or highest >= num_classes:
+        raise ValueError(f"classes from {lowest} to {highest}, allowed are -1 to {num_classes - 1}")
+    z, y, x = classes_ZYX.shape
+    steps = operators((z, y, x), shape, order, nearest_axis, classes_ZYX.device)
+    if not steps:
         return classes_ZYX
+    common = max(lowest, 0)  # the background, as a rule
+    result = torch.full(shape, lowest if lowest == highest else common, dtype=classes_ZYX.dtype, device=classes_ZYX.device)
+    box = bounding_box(classes_ZYX.cpu().numpy() != common)  # what reads nothing of it keeps the common class
+    window = tuple(steps[axis].reach(edge) if axis in steps else edge for axis, edge in enumerate(box))
+    if lowest == highest or any(edge.start == edge.stop for edge in window):
+        return result
+    inner, read = cut(steps, window)
+    parts_ZYX = classes_ZYX[read]
+    present = (torch.bincount(parts_ZYX.flatten().long() - lowest).nonzero().flatten() + lowest).tolist()
     values = sorted(present, key=lambda value: value if value >= 0 else num_classes)  # -1 wins only alone
-    shares = (resample((classes_ZYX == value).float()[None], shape, order=order, nearest_axis=nearest_axis)[0] for value in values)
-    winner = largest_channel(shares)
-    return torch.tensor(values, dtype=classes_ZYX.dtype, device=classes_ZYX.device)[winner.long()]
+    with full_precision(classes_ZYX.device.type):
+        winner = largest_channel(_made(parts_ZYX == value, inner, (0.0, 1.0)) for value in values)
+    result[window] = torch.tensor(values, dtype=classes_ZYX.dtype, device=classes_ZYX.device)[winner.long()]
+    return result
 
 
 @dataclass(frozen=True)
@@ -127,7 +140,8 @@ class Planes:
     def channels(self, planes: slice) -> Iterator[Tensor]:
         """The same, one channel after the other: float32 (n, *shape[1:])."""
         whole = operators(self.shape_in[1:], self.shape, self.order, self.nearest_axis, self.device)
-        steps, band = cut(whole, self.shape_in[1:], planes)
+        _, y, x = self.shape
+        steps, (band, _, _) = cut(whole, (planes, slice(0, y), slice(0, x)))
         for channel in range(self.shape_in[0]):
             with full_precision(self.device.type):
                 x_ZYX = _made(self.read(channel, band), steps, self.limits[channel] if self.limits else None)

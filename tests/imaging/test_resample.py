@@ -128,6 +128,28 @@ def test_labels_go_to_the_largest_share(
     assert torch.equal(result.long(), slow_labels(classes, shape_out, order, axis, 4))
 
 
+@settings(max_examples=60, deadline=None)
+@given(SIZES, SIZES, st.sampled_from([0, 1, 3]), st.sampled_from([None, 0, 1, 2]), st.integers(0, 99), st.sampled_from([-1, 0, 2]))
+def test_small_structures_in_a_large_background(
+    shape_in: tuple[int, int, int], shape_out: tuple[int, int, int], order: int, axis: int | None, seed: int, common: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    classes = np.full(shape_in, common, np.int16)
+    z, y, x = (slice(start, start + rng.integers(1, 5)) for start in (rng.integers(0, size) for size in shape_in))
+    classes[z, y, x] = rng.integers(-1, 4, classes[z, y, x].shape)
+    found = resample_labels(torch.from_numpy(classes), shape_out, 4, order=order, nearest_axis=axis)
+    values = [0, 1, 2, 3, -1]
+    shares = resample(torch.stack([torch.from_numpy(classes == value).float() for value in values]), shape_out, order=order, nearest_axis=axis)
+    won = shares.gather(0, torch.tensor([4, 0, 1, 2, 3])[found.long() + 1][None])[0]
+    assert (won >= shares.amax(0) - 1e-6).all(), "a class with a smaller share won"
+
+
+def test_a_tie_of_shares_goes_to_the_smaller_class_and_never_to_nobody() -> None:
+    classes = torch.tensor([[[2, 1, -1, -1, 3, 0]]], dtype=torch.int16)
+    assert resample_labels(classes, (1, 1, 3), 4, order=1).flatten().tolist() == [1, -1, 0]
+    assert resample_labels(classes[..., 1:3], (1, 1, 1), 4, order=1).item() == 1
+
+
 def test_a_thin_line_survives_as_it_would_not_in_the_mean() -> None:
     classes = torch.zeros(1, 6, 6, dtype=torch.int16)
     classes[0, :, 2] = 3
