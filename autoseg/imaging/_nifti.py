@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from isal import igzip, isal_zlib
-from nibabel import Nifti1Header, Nifti1Image, Nifti2Header, Nifti2Image
+from nibabel import Nifti1Header, Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ _LARGE, _PIECE = 1 << 20, 1 << 18  # bytes from which that pays; bytes that stay
 _LARGEST_RATIO = 1032  # of deflate: a trailer that promises more is damaged
 _FAULTS = (HeaderDataError, KeyError, ValueError, OverflowError)  # what nibabel raises for a header without sense
 _LONGEST_AXIS = 32767  # of NIfTI-1
+_LEVEL, _GZIP = 1, 31  # of compression; what makes zlib write a gzip header
 
 
 def read(path: Path) -> tuple[Voxels, Geometry]:
@@ -65,11 +66,11 @@ def read_geometry(path: Path) -> Geometry:
 
 
 def encode(voxels: Voxels, geometry: Geometry, *, compress: bool) -> bytes:
-    """A file's content from voxels (Z, Y, X) or (C, Z, Y, X); their type is kept."""
+    """A file's content from voxels (Z, Y, X) or (C, Z, Y, X); their type is kept. Compression makes no other copy of them."""
     if geometry.flat and voxels.ndim == 3:
         voxels = voxels[0]
-    kind: Any = Nifti1Image if max(voxels.shape) <= _LONGEST_AXIS else Nifti2Image
-    header = kind.header_class()
+    kind: Any = Nifti1Header if max(voxels.shape) <= _LONGEST_AXIS else Nifti2Header
+    header = kind()
     header.set_data_dtype(voxels.dtype)
     header.set_data_shape(voxels.T.shape)
     units = geometry.header.get("xyzt_units", 2)
@@ -81,8 +82,14 @@ def encode(voxels: Voxels, geometry: Geometry, *, compress: bool) -> bytes:
     header.set_sform(affine, sform_code)
     if not np.allclose(header.get_best_affine(), affine, rtol=1e-4, atol=1e-4):  # a place that the file's own codes cannot tell
         header.set_sform(affine, sform_code or 1)
-    content: bytes = kind(voxels.T, None, header).to_bytes()
-    return igzip.compress(content, 1, mtime=0) if compress else content
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header.set_data_offset(header.single_vox_offset)
+    before = header.binaryblock.ljust(header.single_vox_offset, b"\0")
+    numbers = np.ascontiguousarray(voxels).reshape(-1).view(np.uint8)
+    if not compress:
+        return b"".join((before, numbers.data))
+    deflater = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
+    return b"".join((deflater.compress(before), deflater.compress(numbers.data), deflater.flush()))
 
 
 def _inflated(path: Path) -> bytes | memoryview:

@@ -1,5 +1,6 @@
 """Writing: round trips, places in the world seen by other readers, values that do not fit, whole files only."""
 
+import gzip
 import os
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from numpy.typing import DTypeLike
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
 from autoseg.imaging.read import read_geometry, read_image, read_labels
-from autoseg.imaging.write import write_image, write_labels
+from autoseg.imaging.write import VoxelType, write_image, write_labels
 
 REAL = os.environ.get("AUTOSEG_TEST_DATA")
 VOLUMES = [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"]
@@ -225,3 +226,14 @@ def test_real_labels_come_back(tmp_path: Path, pattern: str) -> None:
             found = read_labels(tmp_path / f"a{suffix}")
             assert np.array_equal(found.array, labels.array)
             require_same_grid(labels.geometry, found.geometry, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("voxel_type", ["float32", "int16", "uint8"])
+@pytest.mark.parametrize("shape", [(1, 4, 5, 6), (3, 4, 5, 6), (1, 1, 2, 40_000)])  # the last has an axis that takes NIfTI-2
+def test_nifti_is_what_nibabel_makes_of_it(tmp_path: Path, shape: tuple[int, ...], voxel_type: VoxelType) -> None:
+    image = Image(np.random.default_rng(0).integers(0, 100, shape).astype(np.float32), placed(shape[1:], 3))
+    plain, compressed = tmp_path / "a.nii", tmp_path / "a.nii.gz"
+    for path in (plain, compressed):
+        write_image(image, path, dtype=voxel_type)
+    assert gzip.decompress(compressed.read_bytes()) == plain.read_bytes()
+    assert nib.load(plain).to_bytes() == plain.read_bytes()
