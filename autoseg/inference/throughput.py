@@ -2,7 +2,7 @@
 
 - Measured as training runs here: with the device's precision and memory format, the networks' own layers, and a loss of cross-entropy and overlap.
 - Layers of five widths in 2D and in 3D, each as large as takes about the same arithmetic; the fastest of a few repetitions counts.
-- All layers are timed in two rounds: the first one also wakes up threads and memory, which made its first layers up to five times too slow.
+- A convolution and a loss are timed once for nothing: that wakes up threads and memory, and lets libraries write their code (0.4 seconds).
 - The optimizer's step is called as a function: to make an optimizer takes PyTorch's compiler along, whose import lasts longer than all measuring.
 """
 
@@ -27,8 +27,7 @@ FLOPS = {"cpu": 0.25e9, "other": 40e9}  # of one convolution forward, for the wh
 VALUES = {"cpu": 1 << 20, "other": 1 << 26}  # of the layers that hardly multiply
 WEIGHTS = {"cpu": 1 << 20, "other": 1 << 25}
 CLASSES = 4
-ROUNDS = 2
-REPETITIONS, LONG_ENOUGH = 5, 0.02  # repetitions of a measurement at most, and the seconds after which one is enough
+REPETITIONS, LONG_ENOUGH = 5, 0.03  # repetitions of a measurement at most, and the seconds after which one is enough
 
 
 def measure_throughput(device: str, precision: str = "auto") -> Throughput:
@@ -63,27 +62,16 @@ def cuda_memory(device: str = "cuda") -> tuple[str, int]:
 
 def _measure(execution: Execution) -> Throughput:
     cuda = execution.device.startswith("cuda")
-    rounds = [(_rates(execution, 3), _rates(execution, 2), _optimizer_rate(execution)) for _ in range(ROUNDS)]
-    volumes, slices, weights = zip(*rounds, strict=True)
+    _convolution_rate(execution, 3, WIDTHS[0])
+    _loss_rate(execution, 3)
     return Throughput(
         device=torch.cuda.get_device_name(execution.device) if cuda else execution.device,
         precision=execution.precision,
         channels_last=execution.channels_last,
         threads=torch.get_num_threads() if execution.device == "cpu" else 0,
-        volumes=_best(volumes),
-        slices=_best(slices),
-        weights=max(weights),
-    )
-
-
-def _best(rounds: Sequence[Rates]) -> Rates:
-    """The fastest that each layer ever was."""
-    return Rates(
-        widths=WIDTHS,
-        convolution=tuple(max(rates) for rates in zip(*(one.convolution for one in rounds), strict=True)),
-        norm=max(one.norm for one in rounds),
-        thin=max(one.thin for one in rounds),
-        loss=max(one.loss for one in rounds),
+        volumes=_rates(execution, 3),
+        slices=_rates(execution, 2),
+        weights=_optimizer_rate(execution),
     )
 
 
@@ -170,7 +158,7 @@ def _layer_seconds(execution: Execution, layer: nn.Module, channels: int, shape:
 def _fastest(execution: Execution, work: Callable[[], object]) -> float:
     """Seconds of the fastest repetition after one to warm up."""
     times: list[float] = []
-    while len(times) < 2 or (len(times) <= REPETITIONS and sum(times) < LONG_ENOUGH):
+    while len(times) < 3 or (len(times) <= REPETITIONS and sum(times) < LONG_ENOUGH):
         begun = time.perf_counter()
         work()
         execution.finish()
