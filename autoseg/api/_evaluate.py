@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._members import labels_recorded, record_in
+from autoseg.api._members import labels_named, labels_recorded, record_in
 from autoseg.data.dataset import Labels
 from autoseg.data.layouts import open_dataset, recognise
 from autoseg.data.references import find_references
@@ -15,7 +15,6 @@ from autoseg.evaluation.schemes import scheme_named
 from autoseg.evaluation.targets import targets_from_regions, targets_of
 from autoseg.files import require_writable, sweep
 from autoseg.imaging.read import stem_of
-from autoseg.planning.plan import read_plan
 from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
 
@@ -154,8 +153,7 @@ def segmentations_in(folder: Path) -> dict[str, Path]:
 def _labels(predictions: Path, references: Path, dataset: str | None, place: Workspace) -> Labels | None:
     """Labels of the dataset that was named, or that the references or the predictions belong to."""
     if dataset is not None:
-        name = place.resolve(dataset)
-        return read_plan(place.plan(name)).labels if place.plan(name).is_file() else open_dataset(place.raw(name)).labels
+        return labels_named(dataset, place)
     if references.is_dir() and recognise(references):
         return open_dataset(references).labels
     return labels_recorded(record_in(_folder_of(predictions)), place)

@@ -20,7 +20,6 @@ from autoseg.imaging.image import require_same_grid
 from autoseg.imaging.read import read_geometry
 from autoseg.inference.probabilities import ProbabilityFile
 from autoseg.inference.record import ENSEMBLE_RECORD, RECORD
-from autoseg.planning.plan import read_plan
 from autoseg.workspace import Workspace
 
 DESCRIPTION = "dataset.json"
@@ -83,6 +82,8 @@ def find_members(folders: Sequence[Path], labels: Labels | None, place: Workspac
 
 def labels_named(dataset: str, place: Workspace) -> Labels:
     """The labels of a dataset of the workspace, from its plan or else its raw data."""
+    from autoseg.planning.plan import read_plan  # its schema takes a sixth of a second
+
     name = place.resolve(dataset)
     return read_plan(place.plan(name)).labels if place.plan(name).is_file() else open_dataset(place.raw(name)).labels
 
@@ -95,7 +96,11 @@ def record_in(folder: Path) -> dict[str, Any] | None:
 def labels_recorded(record: dict[str, Any] | None, place: Workspace) -> Labels | None:
     """The labels of the dataset that a record names, where the workspace has its plan."""
     plan = place.plan(Path(str(record.get("dataset"))).name) if record else None
-    return read_plan(plan).labels if plan is not None and plan.is_file() else None
+    if plan is None or not plan.is_file():
+        return None
+    from autoseg.planning.plan import read_plan
+
+    return read_plan(plan).labels
 
 
 def require_probabilities(members: Sequence[Member]) -> Labels:

@@ -15,7 +15,6 @@ from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from autoseg.evaluation.distances import HD95_POOLED, NSD_MEAN, hd95_area_weighted, surface_measures
 from autoseg.imaging.components import boxes_of, components, dilate
@@ -90,6 +89,8 @@ def paired_lesions(prediction_ZYX: Mask, reference_ZYX: Mask, spacing: Spacing3,
     lesion_dice and lesion_nsd 0..1 and lesion_hd95 in millimetres, means over the pairs (0, 0 and the penalty without a pair); lesion_f1;
     lesion_tp (pairs), lesion_fp, lesion_fn. Without any lesion on either side the first four are not a number.
     """
+    from scipy.optimize import linear_sum_assignment  # takes a third of a second, and only this needs it
+
     (predicted, n_predicted), (expected, n_expected) = components(prediction_ZYX), components(reference_ZYX)
     if n_predicted + n_expected == 0:
         return dict.fromkeys(("lesion_dice", "lesion_nsd", "lesion_hd95", "lesion_f1"), nan) | dict.fromkeys(_COUNTS, 0.0)

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from autoseg.evaluation.metrics import Counts
-from autoseg.imaging.crop import Box
-from autoseg.imaging.surfaces import bounding_box
+from autoseg.imaging.crop import Box, bounding_box
 
 _SLAB = 1 << 18  # voxels looked at together: a few megabytes of working memory
 
@@ -49,6 +47,8 @@ class Pair:
 
     def boxes(self) -> list[Box | None]:
         """For each code, the box within which either map has it; None where neither has it, and for the background."""
+        from scipy.ndimage import find_objects  # takes a quarter of a second, and counts do without it
+
         found = [find_objects(codes, max_label=len(self.values)) for codes in (self.prediction, self.reference)]
         return [None, *(_union(a, b) for a, b in zip(*found, strict=True))]
 
@@ -89,7 +89,8 @@ def pair_up(prediction_ZYX: NDArray[np.integer], reference_ZYX: NDArray[np.integ
     coded = (0, *sorted(wanted - {0}))
     n_codes = len(coded) + 1
     histogram = np.zeros((n_codes, n_codes), dtype=np.int64)
-    box = bounding_box(np.logical_or(prediction_ZYX, reference_ZYX)) or (slice(0), slice(0), slice(0))
+    present = np.logical_or(prediction_ZYX, reference_ZYX)
+    box = bounding_box(present, margin=1) if present.any() else (slice(0), slice(0), slice(0))
     maps = prediction_ZYX[box], reference_ZYX[box]
     codes = tuple(np.empty(maps[0].shape, dtype=np.uint8 if n_codes <= 256 else np.uint16) for _ in maps)
     depth = max(1, _SLAB // max(1, maps[0].shape[1] * maps[0].shape[2]))

@@ -8,9 +8,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from autoseg.errors import AutosegError
 from autoseg.evaluation.distances import ASSD_POOLED, HD95_POOLED, NSD_POOLED, SURFACE_METRICS
@@ -18,6 +16,9 @@ from autoseg.evaluation.metrics import RATIOS, Counts, relative_volume_differenc
 from autoseg.evaluation.schemes import SCHEMES, TOLERANCE, Scheme, measure, scheme_named
 from autoseg.files import write_json, write_text
 from autoseg.imaging.image import Spacing3
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VOLUMES = ("volume_prediction", "volume_reference", "volume_difference", "relative_volume_difference")
 LESIONS = ("lesion_dice", "lesion_nsd", "lesion_hd95", "lesion_f1", "lesion_tp", "lesion_fp", "lesion_fn", "lesion_dropped")
@@ -99,7 +100,7 @@ class Evaluation:
 
     scheme: str
     targets: tuple[Target, ...]
-    table: pd.DataFrame
+    table: "pd.DataFrame"
     missing: tuple[str, ...] = ()
     conventions: Mapping[str, str] = field(default_factory=lambda: {"hd95": HD95_POOLED, "assd": ASSD_POOLED, "nsd": NSD_POOLED})
 
@@ -118,7 +119,7 @@ class Evaluation:
         """Names of the metrics in the table, in its order."""
         return tuple(name for name in METRICS if name in self.table.columns)
 
-    def mean(self) -> pd.DataFrame:
+    def mean(self) -> "pd.DataFrame":
         """Each target over all cases.
 
         Returns
@@ -127,6 +128,8 @@ class Evaluation:
         of cases), then for each metric `<metric>` (mean), `<metric>_std` (sample standard deviation, not a number for one case),
         `<metric>_median` and `<metric>_cases` (how many cases had a number).
         """
+        import pandas as pd
+
         return pd.DataFrame([self._summary(target) for target in self.targets]).set_index("target")
 
     def foreground_mean(self, metric: str = "dice") -> float:
@@ -173,8 +176,7 @@ class Evaluation:
     def _mean_over(self, kind: str, metric: str) -> float:
         if metric not in self.metrics:
             raise AutosegError(f"There is no metric '{metric}' in this evaluation. Choose one of: {', '.join(self.metrics)}.")
-        mean = self.mean()
-        return float(mean.loc[mean["region"] == (kind == "regions"), metric].mean())
+        return _mean_over(self.mean(), kind, metric)
 
     def _summary(self, target: Target) -> dict[str, Any]:
         rows = self.table[self.table["target"] == target.name]
@@ -198,7 +200,7 @@ class Evaluation:
         return summary
 
     def _document(self) -> dict[str, Any]:
-        targets = []
+        mean, targets = self.mean(), []
         for target in self.targets:
             flat = self._summary(target)
             statistics = {
@@ -213,16 +215,22 @@ class Evaluation:
             "conventions": dict(self.conventions) if "hd95" in self.metrics else {},
             "nsd_tolerance": float(self.table["nsd_tolerance"].max()) if "nsd" in self.metrics else None,
             "units": {"hd95": "mm", "assd": "mm", "lesion_hd95": "mm", "nsd_tolerance": "mm", "volume": "mm^3"},
-            "foreground_mean": {name: self.foreground_mean(name) for name in self.metrics},
-            "region_mean": {name: self.region_mean(name) for name in self.metrics if any(target.region for target in self.targets)},
+            "foreground_mean": {name: _mean_over(mean, self.leading, name) for name in self.metrics},
+            "region_mean": {name: _mean_over(mean, "regions", name) for name in self.metrics if any(target.region for target in self.targets)},
             "targets": targets,
             "missing": list(self.missing),
             "cases": cases,
         }
 
 
-def tabulate(rows_of: Mapping[str, list[Row]], scheme: Scheme, tolerance: Mapping[str, float] | float = TOLERANCE) -> pd.DataFrame:
+def _mean_over(mean: "pd.DataFrame", kind: str, metric: str) -> float:
+    return float(mean.loc[mean["region"] == (kind == "regions"), metric].mean())
+
+
+def tabulate(rows_of: Mapping[str, list[Row]], scheme: Scheme, tolerance: Mapping[str, float] | float = TOLERANCE) -> "pd.DataFrame":
     """The table of `Evaluation` from each case's rows; `tolerance` of the NSD in mm, for all cases or for each."""
+    import pandas as pd  # takes a quarter of a second, which `evaluate_folder` spends while files are read
+
     table = []
     for case, rows in rows_of.items():
         named = dict(zip(_CONVENTIONS, (tolerance if isinstance(tolerance, float) else tolerance[case], scheme.hd95, scheme.nsd), strict=True))

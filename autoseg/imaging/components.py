@@ -8,7 +8,6 @@
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, find_objects, generate_binary_structure
 
 from autoseg.imaging.crop import Box
 
@@ -37,6 +36,8 @@ def boxes_of(labels_ZYX: NDArray[np.unsignedinteger], count: int) -> list[Box]:
     """The smallest box of each part 1..`count`, in that order; every part must exist."""
     if not count:
         return []
+    from scipy.ndimage import find_objects  # takes a quarter of a second
+
     return [(z, y, x) for z, y, x in find_objects(labels_ZYX.astype(np.int32, copy=False), max_label=count)]
 
 
@@ -49,5 +50,7 @@ def dilate(mask_ZYX: NDArray[np.bool_], times: int) -> NDArray[np.bool_]:
     """
     if not times or not mask_ZYX.any():  # scipy takes 0 times to mean: until nothing changes
         return mask_ZYX.copy()
+    from scipy.ndimage import binary_dilation, generate_binary_structure
+
     grown: NDArray[np.bool_] = binary_dilation(mask_ZYX, structure=generate_binary_structure(3, 2), iterations=times)
     return grown

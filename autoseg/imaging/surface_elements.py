@@ -13,8 +13,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
-from scipy.spatial import ConvexHull, cKDTree
 
 from autoseg.imaging.image import Spacing3
 from autoseg.imaging.surfaces import bounding_box
@@ -84,6 +82,8 @@ def _mixed(codes_ZYX: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _nearest(from_ZYX: NDArray[np.bool_], to_ZYX: NDArray[np.bool_], spacing: Spacing3) -> NDArray[np.float64]:
+    from scipy.spatial import cKDTree  # takes a third of a second, and only some schemes measure this
+
     apart = ~to_ZYX[from_ZYX]  # where surfaces coincide the distance is zero
     distances = np.zeros(len(apart))
     tree = cKDTree(np.argwhere(to_ZYX) * np.asarray(spacing), balanced_tree=False, compact_nodes=False)
@@ -98,6 +98,8 @@ def _all_normals() -> tuple[NDArray[np.float64], ...]:
 
 
 def _normals(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    from scipy.ndimage import label
+
     if np.count_nonzero(inside) > 4:
         inside = ~inside
     parts, count = label(inside)
@@ -109,6 +111,8 @@ def _normals(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def _patch(part: NDArray[np.intp]) -> list[NDArray[np.float64]]:
     """Triangles of the surface around voxels that hang together, inside the unit cube between eight of them."""
+    from scipy.spatial import ConvexHull
+
     neighbours = (np.abs(part[:, None] - part).sum(axis=2) == 1).sum(axis=1)
     if sorted(neighbours) == [1, 1, 2, 2]:
         return _staircase(part, neighbours)

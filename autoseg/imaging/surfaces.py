@@ -7,7 +7,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from autoseg.imaging import crop
 from autoseg.imaging.crop import Box
@@ -71,6 +70,8 @@ def bounding_box(mask_ZYX: NDArray[np.bool_], *, margin: int = 1) -> Box | None:
 
 
 def _distances(from_ZYX: NDArray[np.bool_], to_ZYX: NDArray[np.bool_], spacing: Spacing3) -> NDArray[np.float64]:
+    from scipy.spatial import cKDTree  # takes a third of a second, and who measures no distances has no use for it
+
     distances = np.zeros(np.count_nonzero(from_ZYX))
     apart = np.argwhere(from_ZYX & ~to_ZYX)  # where borders coincide the distance is zero
     tree = cKDTree(np.argwhere(to_ZYX) * np.asarray(spacing), balanced_tree=False, compact_nodes=False)

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from autoseg.errors import AutosegError
 from autoseg.files import atomic
-from autoseg.imaging import _itk, _nifti
+from autoseg.imaging import _nifti
 from autoseg.imaging._integers import narrowed
 from autoseg.imaging._whole import Voxels
 from autoseg.imaging.image import Geometry, Image, LabelMap
@@ -67,6 +67,8 @@ def write_image(image: Image, path: Path, *, dtype: VoxelType = "float32") -> No
 
 def _write(voxels: Voxels, geometry: Geometry, path: Path, suffix: str) -> None:
     if not suffix.startswith(".nii"):
+        from autoseg.imaging import _itk  # SimpleITK is not loaded for NIfTI
+
         _itk.write(voxels, geometry, path, suffix)
         return
     content = _nifti.encode(voxels, geometry, compress=suffix == ".nii.gz")

@@ -1,6 +1,8 @@
 """Which files are judged, by whose labels: nothing is passed over in silence."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +120,13 @@ def test_what_cannot_be_is_said_before_anything_is_read(folders: tuple[Path, Pat
         autoseg.evaluate(*folders, tumour="metastasis")
     with pytest.raises(AutosegError, match=r"tolerance .* is -1 mm"):
         autoseg.evaluate(*folders, tolerance=-1)
+
+
+def test_dice_alone_loads_only_what_it_needs(folders: tuple[Path, Path]) -> None:
+    script = (
+        "import sys, autoseg\n"
+        "autoseg.evaluate(*sys.argv[1:], regions={'all': (1, 2)}, surface=False)\n"
+        "print([name for name in ('torch', 'scipy.ndimage', 'scipy.spatial', 'scipy.optimize', 'pydantic', 'SimpleITK') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *map(str, folders)], capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr

@@ -227,6 +227,13 @@ def test_labels_from_values_keeps_the_users_values(folders: tuple[Path, Path]) -
     assert [target.values for target in found.targets] == [(1,), (2,), (4,)]
 
 
+@pytest.mark.parametrize("values", [(0, 255), (7,), (0, 3, 300), (0, 2, 70_000)])
+def test_values_of_any_size_are_found(tmp_path: Path, values: tuple[int, ...]) -> None:
+    array = np.full((4, 5, 6), values[0], np.int32)
+    array[1, 2, 3 : 2 + len(values)] = values[1:]
+    assert labels_from_values([save(tmp_path / "a.nii.gz", array)]).values == tuple(sorted({0, *values}))
+
+
 def test_labels_from_values_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(AutosegError, match="nothing but background"):
         labels_from_values([save(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), dtype=np.uint8))])
