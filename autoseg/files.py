@@ -29,8 +29,12 @@ ABANDONED_AFTER = 86_400.0  # seconds without a change after which a temporary o
 
 
 @contextmanager
-def atomic(target: Path) -> Iterator[Path]:
+def atomic(target: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path to write; on success it becomes `target`, on failure it is removed.
+
+    Parameters
+    ----------
+    durable : its content survives a loss of power; without, the file may then be empty, which whoever reads it must expect
 
     Raises
     ------
@@ -41,8 +45,9 @@ def atomic(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if durable:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.replace(target)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -126,15 +131,15 @@ def remove_folder(folder: Path) -> None:
         raise AutosegError(f"Cannot remove {folder}: {error.strerror or error}. Make it writable, or remove it yourself.") from error
 
 
-def write_text(target: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
-    with atomic(target) as temporary:
+def write_text(target: Path, text: str, *, durable: bool = True) -> None:
+    """Write UTF-8 text, whole or not at all; `durable` as for `atomic`."""
+    with atomic(target, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(target: Path, content: Any) -> None:
-    """Write readable JSON, whole or not at all; not-a-number becomes null."""
-    write_text(target, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(target: Path, content: Any, *, durable: bool = True) -> None:
+    """Write readable JSON, whole or not at all; not-a-number becomes null; `durable` as for `atomic`."""
+    write_text(target, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", durable=durable)
 
 
 def read_json(path: Path) -> Any:

@@ -176,6 +176,17 @@ def test_damaged_json_is_named(tmp_path: Path, content: bytes | None, said: str)
     assert str(path) in str(caught.value)
 
 
+def test_what_need_not_be_durable_still_appears_whole(tmp_path: Path) -> None:
+    write_text(tmp_path / "record", "old")
+    with pytest.raises(ZeroDivisionError), atomic(tmp_path / "record", durable=False) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert (tmp_path / "record").read_text() == "old"
+    write_json(tmp_path / "record", {"new": 1}, durable=False)
+    assert read_json(tmp_path / "record") == {"new": 1}
+    assert names(tmp_path) == ["record"]
+
+
 def test_a_linked_file_keeps_its_content_when_the_first_is_replaced(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "deep" / "second"
     write_text(first, "one")

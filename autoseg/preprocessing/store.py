@@ -3,7 +3,8 @@
 - Four files a case: image (see `packed`) and classes as Blosc2 arrays (a patch is read without its case), foreground locations as a NumPy archive,
   and a JSON record. The record is written last and names the settings and the source files it was made from, so that a case is either wholly there
   and valid, or made again.
-- Recently used cases stay decoded in memory up to a number of bytes, not of cases.
+- Recently used cases stay decoded in memory up to a number of bytes, not of cases, and as float32: to make that of 16 bits again for every patch
+  takes longer than it saves by keeping twice as many.
 - Configurations that make cases ready in the same way share them. Where two that differ make the same voxels of a case, their stores share its
   files by links, each with a record of its own. What a cascade's previous stage made of a case has a record of its own, too.
 """
@@ -25,7 +26,7 @@ from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, in_few_bytes, write_array
 from autoseg.preprocessing.case import PackedCase, ReadyCase
 from autoseg.preprocessing.foreground import Locations, read_locations, write_locations
-from autoseg.preprocessing.packed import Packed, open_image, write_image
+from autoseg.preprocessing.packed import open_image, write_image
 
 FORMAT = 3
 
@@ -110,7 +111,7 @@ class CaseStore:
         write_image(image, ready.image)
         write_array(classes, in_few_bytes(ready.classes))
         write_locations(foreground, ready.classes, case.name)
-        write_json(record, content)
+        write_json(record, content, durable=False)  # what it vouches for is; an empty one counts as none
 
     def put_same(self, case: Case, other: "CaseStore") -> None:
         """Store a case that another store has just taken up and that looks the same here.
@@ -125,7 +126,7 @@ class CaseStore:
         _unlink(record)
         for there, here in zip(other._files(case.name), files, strict=False):
             link(there, here)
-        write_json(record, content)
+        write_json(record, content, durable=False)  # what it vouches for is; an empty one counts as none
 
     def get(self, name: str) -> StoredCase:
         """A ready case, from memory where it still is.
@@ -142,8 +143,7 @@ class CaseStore:
         size = case.image.nbytes + case.classes.nbytes
         if not self._memory.fits(size):  # patches come from the disk
             return case
-        image = case.image.in_memory() if isinstance(case.image, Packed) else case.image[:]
-        decoded = replace(case, image=image, classes=case.classes[:])
+        decoded = replace(case, image=case.image[:], classes=case.classes[:])
         self._memory.keep(name, decoded, size)
         return decoded
 
@@ -238,7 +238,7 @@ class PreviousStore:
         array, record = self._files(case.name)
         _unlink(record)
         write_array(array, in_few_bytes(classes_ZYX))
-        write_json(record, content)
+        write_json(record, content, durable=False)  # what it vouches for is; an empty one counts as none
 
     def get(self, name: str) -> StoredCase:
         """A ready case with `previous`, from memory where it still is.

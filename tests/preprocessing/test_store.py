@@ -13,6 +13,7 @@ from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, PlanError
 from autoseg.imaging.image import Geometry
 from autoseg.planning.plan import Plan
+from autoseg.preprocessing.arrays import ArrayOnDisk, write_array
 from autoseg.preprocessing.case import Placement, ReadyCase
 from autoseg.preprocessing.store import CaseStore, settings_key, store_name
 
@@ -110,10 +111,11 @@ def test_a_missing_file_means_a_missing_case(ending: str, store: CaseStore, make
     assert not store.has(case)
 
 
-def test_a_damaged_record_means_a_missing_case(store: CaseStore, make_case: Callable[..., Case]) -> None:
+@pytest.mark.parametrize("content", ["", '{"format": 1, "sett', "[]"])  # a loss of power may leave it empty
+def test_a_damaged_record_means_a_missing_case(content: str, store: CaseStore, make_case: Callable[..., Case]) -> None:
     case = make_case()
     store.put(case, ready())
-    (store.folder / "case.json").write_text('{"format": 1, "sett')
+    (store.folder / "case.json").write_text(content)
     assert not store.has(case)
 
 
@@ -151,6 +153,24 @@ def test_damage_shows_also_where_patches_come_from_the_disk(store: CaseStore, ma
     case = CaseStore(store.folder, "settings", memory=1000).get("case")
     with pytest.raises(AutosegError, match=r"case\.image\.b2nd cannot be read"):
         case.image[:]
+
+
+def test_notes_that_are_not_ours_are_damage(store: CaseStore, make_case: Callable[..., Case]) -> None:
+    store.put(make_case(), ready())
+    write_array(store.folder / "case.image.b2nd", np.zeros((2, 12, 70, 33), np.int16), {"other": 1})
+    with pytest.raises(AutosegError, match=r"case\.image\.b2nd cannot be read"):
+        store.get("case")
+
+
+@pytest.mark.parametrize("shape", [(3, 4100, 5), (2, 70, 4100), (300, 260, 240)])
+def test_any_shape_is_read_back(shape: tuple[int, int, int], tmp_path: Path) -> None:
+    """Beyond the limits of a chunk along one axis, and of a whole chunk."""
+    array = (np.arange(np.prod(shape)) % 251).astype(np.uint8).reshape(shape)
+    write_array(tmp_path / "array.b2nd", array)
+    found = ArrayOnDisk(tmp_path / "array.b2nd")
+    assert found.notes is None and found.nbytes == array.nbytes
+    np.testing.assert_array_equal(found[-3:, 1:90, 4:], array[-3:, 1:90, 4:])
+    np.testing.assert_array_equal(found[:], array)
 
 
 def test_memory_is_bounded_by_bytes(store: CaseStore, make_case: Callable[..., Case]) -> None:
