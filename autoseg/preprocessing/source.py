@@ -43,7 +43,9 @@ def read_scan(case: Case, plan: Plan) -> Image:
             f"{files} holds {len(image.array)} channels, but the plan wants {len(expected)}: {', '.join(expected)}. Give one file for each of them."
         )
     for index, channel in enumerate(image.array):
-        if not np.isfinite(channel.sum()) and not np.isfinite(channel).all():  # a sum is finite only of finite numbers, and takes a third of the time
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = channel.sum()  # finite only of finite numbers, and found in a third of the time
+        if not np.isfinite(total) and not np.isfinite(channel).all():
             file = case.channels[index] if len(case.channels) == len(expected) else files
             raise AutosegError(f"{file} holds values that are no numbers (NaN or infinity) in channel {expected[index]}. Repair or export it again.")
     return image

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,13 +108,16 @@ def test_what_replaces_a_file_leaves_its_other_place_alone(small_plan: Callable[
         (FLAT, True),
         ({"spacing": (1.01, 1.0, 1.0)}, True),  # rounds to as many voxels
         ({"spacing": (2.0, 1.0, 1.0)}, False),
+        ({"from": (0.9, 0.9, 0.9), "spacing": (0.8, 0.9, 0.9)}, False),
+        ({"from": (0.9, 0.9, 0.9), "spacing": (0.905, 0.9, 0.9)}, True),
         ({"normalization": "none"}, False),
     ],
 )
 def test_only_the_same_voxels_are_shared(
-    change: dict[str, object], shared: bool, small_plan: Callable[..., Plan], make_case: Callable[..., Case], tmp_path: Path
+    change: dict[str, Any], shared: bool, small_plan: Callable[..., Plan], make_case: Callable[..., Case], tmp_path: Path
 ) -> None:
-    plain = small_plan()
+    change = dict(change)
+    plain = small_plan(spacing=change.pop("from", None))
     if "normalization" in change:
         change = {"normalization": small_plan(scheme="none").configuration("small").normalization}
     plan, case = twofold(plain, **change), make_case()

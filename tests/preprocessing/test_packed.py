@@ -69,6 +69,13 @@ def test_steps_keep_their_promise(middle: float, tail: float, seed: int, unit: f
         assert (found[channel == 0] == 0).all()
 
 
+@pytest.mark.parametrize(("farthest", "fits"), [(22, True), (40, False)])
+def test_a_long_tail_leaves_too_few_steps(farthest: float, fits: bool) -> None:
+    image = np.random.default_rng(0).normal(0, 1, (1, 30, 30, 30)).astype(np.float32)
+    image[0, 4, 4, 4] = farthest
+    assert (pack_steps(image) is not None) == fits
+
+
 @pytest.mark.parametrize("value", [0.0, 0.3])
 def test_a_constant_channel(value: float) -> None:
     packed = pack_steps(np.full((1, 3, 4, 5), value, np.float32))

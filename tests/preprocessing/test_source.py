@@ -7,9 +7,9 @@ import pytest
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, GeometryMismatch, Interrupted, UnreadableFile
-from autoseg.imaging.image import Geometry, LabelMap
+from autoseg.imaging.image import Geometry, Image, LabelMap
 from autoseg.imaging.read import read_image, read_labels
-from autoseg.imaging.write import write_labels
+from autoseg.imaging.write import write_image, write_labels
 from autoseg.planning.plan import Plan
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation
 
@@ -24,6 +24,26 @@ def test_what_fits_is_read_as_it_is(small_plan: Plans, make_case: Cases) -> None
     assert labels is not None
     np.testing.assert_array_equal(labels.array, read_labels(case.label).array)  # type: ignore[arg-type]
     assert read_segmentation(Case(case.name, case.channels, None, case.group), plan, scan.geometry) is None
+
+
+@pytest.mark.parametrize("values", [(np.nan,), (np.inf,), (-np.inf,), (np.inf, -np.inf)])
+def test_what_is_no_number_is_refused(values: tuple[float, ...], small_plan: Plans, make_case: Cases) -> None:
+    case, plan = make_case(), small_plan()
+    scan = read_image(case.channels[1:])
+    array = scan.array.copy()
+    array[0, 3, 3, : len(values)] = values
+    write_image(Image(array, scan.geometry), case.channels[1])
+    with pytest.raises(AutosegError, match=r"case_0001\.nii\.gz holds values that are no numbers \(NaN or infinity\) in channel t2"):
+        read_scan(case, plan)
+
+
+def test_numbers_whose_sum_is_none_are_numbers(small_plan: Plans, make_case: Cases) -> None:
+    case, plan = make_case(), small_plan()
+    scan = read_image(case.channels[1:])
+    array = scan.array.copy()
+    array[0, 3, 3, :9] = 3e38
+    write_image(Image(array, scan.geometry), case.channels[1])
+    assert read_scan(case, plan).array[1, 3, 3, 8] == np.float32(3e38)
 
 
 def test_the_ignore_label_is_declared(small_plan: Plans, make_case: Cases) -> None:
