@@ -82,7 +82,6 @@ def encode(voxels: Voxels, geometry: Geometry, *, compress: bool) -> bytes:
     header.set_sform(affine, sform_code)
     if not np.allclose(header.get_best_affine(), affine, rtol=1e-4, atol=1e-4):  # a place that the file's own codes cannot tell
         header.set_sform(affine, sform_code or 1)
-    header["scl_slope"], header["scl_inter"] = 1, 0
     header.set_data_offset(header.single_vox_offset)
     before = header.binaryblock.ljust(header.single_vox_offset, b"\0")
     numbers = np.ascontiguousarray(voxels).reshape(-1).view(np.uint8)

@@ -25,8 +25,8 @@ from autoseg.imaging.image import Shape3, Spacing3
 
 Shape4 = tuple[int, int, int, int]
 Limits = tuple[tuple[float, float], ...]
-_ALONE, _TOGETHER = 1 << 19, 1 << 21  # numbers of one channel, or of all, that a processor's cache holds with what is made of them
-_ON_CARD = 1 << 24  # many enough to keep a graphics card busy
+_ALONE, _TOGETHER = 1 << 18, 1 << 21  # numbers of one channel, or of all, that a processor's cache holds with what is made of them
+_ON_CARD = 1 << 23  # many enough to keep a graphics card busy
 
 
 def resample(x_CZYX: Tensor, shape: Shape3, *, order: int, nearest_axis: int | None = None) -> Tensor:

@@ -6,10 +6,17 @@ import torch
 
 from autoseg.imaging.channels import largest_channel, paint
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+DEVICES = ["cpu", "as on a card", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param != "as on a card":
+        return str(request.param)
+    monkeypatch.setattr("autoseg.imaging.channels._array", lambda channel: (channel, torch))
+    return "cpu"
+
+
 @pytest.mark.parametrize("channels", [1, 2, 5, 300])
 @pytest.mark.parametrize("values", [3, 10_000])
 def test_the_largest_and_of_ties_the_first(channels: int, values: int, device: str) -> None:
@@ -22,14 +29,12 @@ def test_the_largest_and_of_ties_the_first(channels: int, values: int, device: s
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_a_late_channel_of_many(device: str) -> None:
     x = torch.zeros(300, 2, device=device)
     x[255, 0] = x[299, 1] = 1
     assert largest_channel(x).tolist() == [255, 299]
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_later_regions_paint_over_earlier_ones_by_hand(device: str) -> None:
     whole, core, enhancing = [1.0, 1.0, 1.0, -1.0, -1.0, 0.0], [-1.0, 1.0, 1.0, 1.0, -1.0, 0.0], [-1.0, -1.0, 1.0, -1.0, 1.0, 0.0]
     logits = torch.tensor([whole, core, enhancing], device=device)[:, None, None, :]

@@ -1,6 +1,7 @@
 """What is decided from logits, against the slow obvious way on whole arrays; probabilities that never contradict it."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,32 @@ def test_saturated_logits_leave_no_doubt(kind: dict[str, Any], small_plan: Plans
     np.testing.assert_array_equal(found.labels.array[where.box], VALUES[classes.numpy()])
     assert found.uncertainty is not None and found.uncertainty.entropy.max() < 1e-9
     assert found.uncertainty.doubt == 0 and found.uncertainty.agreement == 1
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_share_the_slabs_and_leave_torch_as_it_was(threads: int, small_plan: Plans, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Planes, "thickness", lambda planes, together=1: 1)
+    plan, where = small_plan(), placed((40, 9, 11), ready=(1.3, 1.1, 1.6))
+    x = noise(plan.output_channels, (30, 8, 7), 0)
+    seen: set[int] = set()
+
+    def watched(planes: Planes) -> Planes:
+        return replace(planes, read=lambda channel, band: seen.add(torch.get_num_threads()) or planes.read(channel, band))  # type: ignore[func-returns-value]
+
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(threads)
+    try:
+        for disk in (None, tmp_path):  # what waits on disk is read by several at once
+            one = logits_of(x, where, plan, disk=disk)
+            with torch.inference_mode():
+                found = decide([replace(one, mean=watched(one.mean))], plan)
+            np.testing.assert_array_equal(found.labels.array, slowly([x], where, plan)[0])
+        assert seen == {1}
+        with ThreadPoolExecutor(1) as pool:
+            assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == threads
+        assert torch.get_float32_matmul_precision() == before[1]
+    finally:
+        torch.set_num_threads(before[0])
 
 
 def test_many_classes_need_a_wider_type(small_plan: Plans) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,19 @@ def test_voxels_that_do_not_lie_together_are_written_as_they_are_seen(tmp_path: 
     waiting = Waiting(tmp_path, 3, (7, 4, 5), np.float32)
     waiting.write(slice(0, 7), array)
     np.testing.assert_array_equal(np.stack([waiting.planes(channel, slice(0, 7)) for channel in range(3)]), array)
+
+
+def test_threads_read_at_once(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).random((3, 40, 64, 64)).astype(np.float32)
+    waiting = Waiting(tmp_path, 3, (40, 64, 64), np.float32)
+    waiting.write(slice(0, 40), array)
+
+    def right(turn: int) -> bool:
+        channel, start = turn % 3, turn * 7 % 30
+        return bool((waiting.planes(channel, slice(start, start + 10)) == array[channel, start : start + 10]).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(right, range(400)))
 
 
 def open_files() -> int:
