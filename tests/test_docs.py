@@ -65,7 +65,7 @@ def test_options_that_are_mentioned_exist(page: Path) -> None:
         if command != "COMMAND":
             assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", rest)) <= _options(command), f"autoseg {command}{rest}"
     alone = set(re.findall(r"`(--[a-z][\w-]*)", text))
-    assert alone <= {"--help"}.union(*map(_options, COMMANDS))
+    assert alone <= {"--help"}.union(*map(_options, COMMANDS), _options_of_benchmarks(text))
 
 
 def test_plan_page_explains_every_key_once_for_each_block() -> None:
@@ -150,6 +150,12 @@ def _options(command: str) -> set[str]:
     """All spellings of a command's options but that of help."""
     parameters = [parameter for parameter in COMMANDS[command].params if parameter.param_type_name == "option"]
     return {spelling for parameter in parameters for spelling in (*parameter.opts, *parameter.secondary_opts)} - {"-h", "--help"}
+
+
+def _options_of_benchmarks(text: str) -> set[str]:
+    """Options of the scripts that a page names."""
+    scripts = [ROOT / name for name in re.findall(r"benchmarks/\w+\.py", text)]
+    return {option for script in scripts for option in re.findall(r"add_argument\(\"(--[a-z-]+)", script.read_text(encoding="utf-8"))}
 
 
 def _blocks(model: type[BaseModel]) -> list[type[BaseModel]]:

@@ -20,7 +20,8 @@ from autoseg.inference.record import RECORD
 from autoseg.inference.run import is_finished
 from autoseg.preprocessing.dataset import preprocess
 from autoseg.preprocessing.previous import preprocess_previous
-from autoseg.preprocessing.store import CaseStore, PreviousStore, store_name
+from autoseg.preprocessing.previous_store import PreviousStore
+from autoseg.preprocessing.store import CaseStore, store_name
 from autoseg.training import checkpoint
 from autoseg.training.run import read_run
 

@@ -15,7 +15,8 @@ from autoseg.files import read_json, read_record, remove_folder, sweep, write_js
 from autoseg.inference.execution import enough_memory
 from autoseg.inference.model_folder import PLAN, PREVIOUS, fold_of, is_trained
 from autoseg.planning.plan import Augmentation, read_plan
-from autoseg.preprocessing.store import CaseStore, PreviousStore
+from autoseg.preprocessing.previous_store import PreviousStore
+from autoseg.preprocessing.store import CaseStore
 from autoseg.reporting.curves import draw_progress
 from autoseg.training import checkpoint
 from autoseg.training.batches import PatchSource

@@ -20,8 +20,8 @@ from autoseg.imaging.read import read_labels
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.case import Placement, classes_on_grid, place
 from autoseg.preprocessing.dataset import make_each
+from autoseg.preprocessing.previous_store import PreviousStore
 from autoseg.preprocessing.source import naming, read_scan
-from autoseg.preprocessing.store import PreviousStore
 from autoseg.progress import Progress, silent
 
 

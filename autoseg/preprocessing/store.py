@@ -6,7 +6,7 @@
 - Recently used cases stay decoded in memory up to a number of bytes, not of cases, and as float32: to make that of 16 bits again for every patch
   takes longer than it saves by keeping twice as many.
 - Configurations that make cases ready in the same way share them. Where two that differ make the same voxels of a case, their stores share its
-  files by links, each with a record of its own. What a cascade's previous stage made of a case has a record of its own, too.
+  files by links, each with a record of its own. What a cascade's previous stage made of a case is kept beside, by `previous_store.py`.
 """
 
 import hashlib
@@ -107,7 +107,7 @@ class CaseStore:
             raise AutosegError(f"Case {case.name} has no segmentation and cannot be trained on.")
         content = self.record(case)
         image, classes, foreground, record = self._files(case.name)
-        _unlink(record)
+        remove_record(record)
         write_image(image, ready.image)
         write_array(classes, in_few_bytes(ready.classes))
         write_locations(foreground, ready.classes, case.name)
@@ -123,7 +123,7 @@ class CaseStore:
         """
         content = self.record(case)
         *files, record = self._files(case.name)
-        _unlink(record)
+        remove_record(record)
         for there, here in zip(other._files(case.name), files, strict=False):
             link(there, here)
         write_json(record, content, durable=False)  # what it vouches for is; an empty one counts as none
@@ -168,7 +168,7 @@ class CaseStore:
         """
         files = [*case.channels, *([case.label] if case.label else [])]
         try:
-            return {"format": FORMAT, "settings": self._settings, "source": [_state(path) for path in files]}
+            return {"format": FORMAT, "settings": self._settings, "source": [file_state(path) for path in files]}
         except OSError as error:
             raise AutosegError(f"Case {case.name}: {error.filename}: {error.strerror}. Put it back, or plan anew without it.") from error
 
@@ -183,94 +183,6 @@ class CaseStore:
             self.folder / f"{name}.{ending}" for ending in ("image.b2nd", "classes.b2nd", "foreground.npz", "json")
         )  # fmt: skip
         return image, classes, foreground, record
-
-
-class PreviousStore:
-    """The ready cases of a cascade: those of an image store, with the segmentations that the previous stage made of them.
-
-    Parameters
-    ----------
-    folder : of the segmentations; made when the first is stored
-    images : the ready cases, on the same grid
-    settings : segmentations brought here with other settings count as missing; see `settings_key`
-    memory : bytes of decoded segmentations to keep at most
-    """
-
-    def __init__(self, folder: Path, images: CaseStore, settings: str, *, memory: int = 1 << 29) -> None:
-        self.folder = folder
-        self.images = images
-        self._settings = settings
-        self._memory: Memory[NDArray[Any]] = Memory(memory)
-
-    @classmethod
-    def of(cls, folder: Path, images: CaseStore, plan: Plan, configuration: Configuration) -> "PreviousStore":
-        """The store of a configuration with a previous stage."""
-        return cls(folder, images, settings_key(plan, configuration))
-
-    def has(self, case: Case, file: Path) -> bool:
-        """Whether the segmentation is there, brought with these settings from `file` and the case's scan as they are now."""
-        array, record = self._files(case.name)
-        if not array.is_file():
-            return False
-        try:
-            return bool(read_json(record) == self._record(case, file))
-        except AutosegError:  # a damaged record is as good as none, and so is one whose source is gone
-            return False
-
-    def put(self, case: Case, file: Path, classes_ZYX: NDArray[np.integer]) -> None:
-        """Store the segmentation that was made of a case.
-
-        Parameters
-        ----------
-        file : the previous stage's own, which `classes_ZYX` were made from
-        classes_ZYX : classes 0..K-1 on the ready grid; see `previous.bring_to_grid`
-
-        Raises
-        ------
-        AutosegError
-            the ready case is missing or has another shape, a source file is gone, or the folder cannot be written
-        """
-        content, shape = self._record(case, file), self.images.shape(case.name)
-        if classes_ZYX.shape != shape:
-            raise AutosegError(
-                f"Case {case.name}: {file} gives {classes_ZYX.shape} voxels (Z, Y, X), the ready case has {shape}. Make it ready anew."
-            )
-        array, record = self._files(case.name)
-        _unlink(record)
-        write_array(array, in_few_bytes(classes_ZYX))
-        write_json(record, content, durable=False)  # what it vouches for is; an empty one counts as none
-
-    def get(self, name: str) -> StoredCase:
-        """A ready case with `previous`, from memory where it still is.
-
-        Raises
-        ------
-        AutosegError
-            a file is missing or damaged; where patches come from the disk, damage within shows when they are cut
-        """
-        case, previous = self.images.get(name), self._memory.get(name)
-        if previous is not None:
-            return replace(case, previous=previous)
-        on_disk = ArrayOnDisk(self._files(name)[0])
-        if self._memory.fits(on_disk.nbytes):
-            previous = on_disk[:]
-            self._memory.keep(name, previous, on_disk.nbytes)
-        return replace(case, previous=on_disk if previous is None else previous)
-
-    def shape(self, name: str) -> Shape3:
-        """Voxels of a ready case along Z, Y, X, without decoding it; raises what `CaseStore.shape` does."""
-        return self.images.shape(name)
-
-    def _files(self, name: str) -> tuple[Path, Path]:
-        """Segmentation, record."""
-        return self.folder / f"{name}.previous.b2nd", self.folder / f"{name}.previous.json"
-
-    def _record(self, case: Case, file: Path) -> dict[str, Any]:
-        try:
-            state = _state(file)
-        except OSError as error:
-            raise AutosegError(f"Case {case.name}: {file}: {error.strerror}. Predict it anew with the previous stage.") from error
-        return {"format": FORMAT, "settings": self._settings, "previous": state, "case": self.images.record(case)}
 
 
 def store_name(plan: Plan, name: str) -> str:
@@ -299,13 +211,26 @@ def settings_key(plan: Plan, configuration: Configuration) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _state(path: Path) -> list[str | int]:
-    """What changes when a file does."""
+def file_state(path: Path) -> list[str | int]:
+    """What changes when a file does: path, size, time of the last change.
+
+    Raises
+    ------
+    OSError
+        it is gone
+    """
     state = path.stat()
     return [str(path), state.st_size, state.st_mtime_ns]
 
 
-def _unlink(record: Path) -> None:
+def remove_record(record: Path) -> None:
+    """Remove the record of a case, which from now on counts as missing.
+
+    Raises
+    ------
+    AutosegError
+        the folder cannot be written
+    """
     try:
         record.unlink(missing_ok=True)
     except OSError as error:

@@ -25,7 +25,8 @@ from autoseg.inference.predictor import Predictor
 from autoseg.planning.plan import Plan, read_plan, validate_plan, write_plan
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.previous import bring_to_grid
-from autoseg.preprocessing.store import CaseStore, PreviousStore, store_name
+from autoseg.preprocessing.previous_store import PreviousStore
+from autoseg.preprocessing.store import CaseStore, store_name
 from autoseg.workspace import Workspace
 
 NAME = "DatasetPhantom20"

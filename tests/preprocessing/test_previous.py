@@ -18,7 +18,8 @@ from autoseg.planning.plan import Plan
 from autoseg.preprocessing.case import place, prepare
 from autoseg.preprocessing.dataset import preprocess
 from autoseg.preprocessing.previous import bring_to_grid, preprocess_previous, with_previous
-from autoseg.preprocessing.store import CaseStore, PreviousStore
+from autoseg.preprocessing.previous_store import PreviousStore
+from autoseg.preprocessing.store import CaseStore
 
 Plans = Callable[..., Plan]
 Cases = Callable[..., Case]
