@@ -65,7 +65,7 @@ class Labels:
 
     def to_classes(self, values_ZYX: NDArray[np.integer]) -> NDArray[np.int16]:
         """The user's values -> classes 0..K-1; the ignore label, or a value never declared, -> -1. Any shape."""
-        highest = max(self.values)
+        highest = max(self.allowed)
         if values_ZYX.size and (values_ZYX.min() < 0 or values_ZYX.max() > highest):
             values_ZYX = np.where((values_ZYX < 0) | (values_ZYX > highest), highest + 1, values_ZYX.astype(np.int64))
         table = np.full(highest + 2, -1, dtype=np.int16)

@@ -11,7 +11,7 @@
 - Rounding never changes a decision: the winner of a tie that it makes is raised by one step, and one half is never crossed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +104,9 @@ def decide(
     soft = probabilities or uncertainty
     together = plan.output_channels if soft or len(members) > 1 else 1
     means = [member.mean for member in members]
-    pieces = slabs(shape[0], min(mean.thickness(together) for mean in means))
-    for planes, slab in _each(
-        pieces, lambda planes: _decided(means, planes, painted, soft=soft), together=not soft and means[0].device.type == "cpu"
-    ):
+    pieces = list(slabs(shape[0], min(mean.thickness(together) for mean in means)))
+    small = together == 1 and means[0].device.type == "cpu"  # a channel of a slab at a time: each thread may have one
+    for planes, slab in _each(pieces, lambda planes: _decided(means, planes, painted, soft=soft), together=small):
         classes[planes] = slab.classes_ZYX.cpu().numpy()
         if slab.soft_CZYX is None:
             continue
@@ -131,12 +130,12 @@ class _Slab:
     soft_CZYX: Tensor | None
 
 
-def _each(pieces: Iterable[slice], decided: Callable[[slice], _Slab], *, together: bool) -> Iterator[tuple[slice, _Slab]]:
-    """Every slab in its turn; those that are made together are so by as many threads as torch has, each with a slab of its own.
+def _each(pieces: Sequence[slice], decided: Callable[[slice], _Slab], *, together: bool) -> Iterator[tuple[slice, _Slab]]:
+    """Every slab in its turn; where there are enough, and `together` allows it, as many threads as torch has make one each.
 
     To share out the work within a slab, as torch would, takes longer than the work.
     """
-    if not together:
+    if not together or len(pieces) < torch.get_num_threads():
         yield from ((planes, decided(planes)) for planes in pieces)
         return
     threads, mode = torch.get_num_threads(), torch.is_inference_mode_enabled()

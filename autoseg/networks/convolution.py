@@ -1,7 +1,7 @@
 """Convolutions in the way a CPU is fastest at; the same mathematics, and elsewhere PyTorch's own.
 
-- For a single image PyTorch turns oneDNN down where the layer is small, for code of its own that takes 2 to 17 times as long on a window of 64^3
-  voxels. Here oneDNN always does the work.
+- For a single image PyTorch turns oneDNN down where the layer is small, for code of its own that takes several times as long. Here
+  oneDNN always does the work.
 - A transposed convolution whose kernel is its stride is a matrix product: no voxel of the result is reached from two voxels.
 - On processors with AVX2 alone, oneDNN gathers all neighbours of every voxel for the gradient of the weights. Here neighbours in a plane are gathered
   and multiplied with the gradients of three planes at once, a piece that fits the cache at a time.
@@ -40,14 +40,14 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     """Of (B, C, Y, X)."""
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
-        return _apart(self, input) if _is_product(self, input) else super().forward(input, output_size)
+        return _apart(self, input) if output_size is None and _is_product(self, input) else super().forward(input, output_size)
 
 
 class ConvTranspose3d(nn.ConvTranspose3d):
     """Of (B, C, Z, Y, X)."""
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
-        return _apart(self, input) if _is_product(self, input) else super().forward(input, output_size)
+        return _apart(self, input) if output_size is None and _is_product(self, input) else super().forward(input, output_size)
 
 
 FASTER: dict[type[nn.Module], type[nn.Module]] = {
@@ -155,17 +155,19 @@ def _apart(layer: nn.ConvTranspose2d | nn.ConvTranspose3d, x: Tensor) -> Tensor:
 
 def _suits(layer: nn.Conv2d | nn.Conv3d, x: Tensor) -> bool:
     plain = layer.groups == 1 and set(_numbers(layer.dilation)) == {1} and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return plain and _on_this_cpu(x) and torch.backends.mkldnn.is_available() and layer.weight.dtype == torch.float32  # type: ignore[no-untyped-call]
+    onednn = torch.backends.mkldnn
+    return plain and _on_this_cpu(layer, x) and bool(onednn.enabled) and onednn.is_available()  # type: ignore[no-untyped-call]
 
 
 def _is_product(layer: nn.ConvTranspose2d | nn.ConvTranspose3d, x: Tensor) -> bool:
     plain = layer.groups == 1 and not any(_numbers(layer.padding)) and not any(_numbers(layer.output_padding))
-    return plain and set(_numbers(layer.dilation)) == {1} and _numbers(layer.stride) == _numbers(layer.kernel_size) and _on_this_cpu(x)
+    return plain and set(_numbers(layer.dilation)) == {1} and _numbers(layer.stride) == _numbers(layer.kernel_size) and _on_this_cpu(layer, x)
 
 
-def _on_this_cpu(x: Tensor) -> bool:
-    """float32 in the memory format that these layers are written for."""
-    known = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+def _on_this_cpu(layer: nn.Module, x: Tensor) -> bool:
+    """Batches of float32 in the memory format that these layers are written for, on a processor of the kind that they were measured on."""
+    known = x.device.type == "cpu" and x.dtype == layer.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    known = known and torch.backends.cpu.get_cpu_capability().startswith("AVX") and x.ndim == layer.weight.ndim
     return known and x.is_contiguous(memory_format=FORMATS[x.ndim - 2])
 
 

@@ -100,17 +100,20 @@ def write_array(path: Path, array: NDArray[Any], notes: Mapping[str, Any] | None
     Raises
     ------
     AutosegError
-        the folder cannot be written, or the disk is full
+        the folder cannot be written, the disk is full, or memory
     """
     further, (z, y, x) = (1,) * (array.ndim - 3), array.shape[-3:]
     y, x = min(y, LONGEST), min(x, LONGEST)
     chunk = min(z, max(1, CHUNK // (y * x))), y, x
     blocks = (min(size, most) for size, most in zip(chunk, BLOCK, strict=True))
-    compressed = blosc2.asarray(
-        np.ascontiguousarray(array), chunks=(*further, *chunk), blocks=(*further, *blocks), meta=notes and {NOTES: notes},
-        cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1),
-        dparams=blosc2.DParams(nthreads=1), contiguous=True,
-    )  # fmt: skip
+    try:
+        compressed = blosc2.asarray(
+            np.ascontiguousarray(array), chunks=(*further, *chunk), blocks=(*further, *blocks), meta=notes and {NOTES: notes},
+            cparams=blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1),
+            dparams=blosc2.DParams(nthreads=1), contiguous=True,
+        )  # fmt: skip
+    except RuntimeError as error:  # what the library makes of memory that is full
+        raise AutosegError(f"Cannot compress {path}: {error}. Close other programs, or make memory free.") from error
     with atomic(path) as temporary:
         temporary.write_bytes(compressed.to_cframe())
 

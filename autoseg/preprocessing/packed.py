@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.imaging.normalize import Linear
+from autoseg.imaging.normalize import SMALLEST, Linear
 from autoseg.preprocessing.arrays import ArrayOnDisk, unreadable, write_array
 
 OUTSIDE = -32768  # the mark
@@ -76,7 +76,7 @@ def pack_whole_numbers(channels: Sequence[NDArray[np.float32]], maps: Sequence[L
     voxels = np.empty((len(channels), *channels[0].shape), np.int16)
     for part, channel, linear, mask in zip(voxels, channels, maps, outside, strict=True):
         if linear.clips:  # what lies beyond is clipped in any case
-            channel = channel.clip(np.floor(linear.lower), np.ceil(linear.upper))
+            channel = channel.clip(math.floor(linear.lower), math.ceil(linear.upper))
         if channel.min() < LOWEST or channel.max() > HIGHEST:
             return None
         part[...] = channel
@@ -96,7 +96,7 @@ def pack_steps(image_CZYX: NDArray[np.float32]) -> Packed | None:
             return None
         scale = (HIGHEST - LOWEST - 1) / (high - low) if high > low else 1.0  # a step is left over for the place of 0
         zero = float(LOWEST + np.ceil(-low * scale))
-        if abs(zero) > FURTHEST or low == high != 0:
+        if scale < SMALLEST or abs(zero) > FURTHEST or low == high != 0:
             return None
         steps = channel * np.float32(scale)
         steps += np.float32(zero)

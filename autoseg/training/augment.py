@@ -35,7 +35,8 @@ def apply(draw: Draw, image_CZYX: Tensor, labels: Tensor, patch: Shape3, *, keep
         image_CZYX, labels = move(draw, image_CZYX, labels, patch)
     image = empty(image_CZYX.shape, image_CZYX) if out is None else out
     inside = None
-    for before, after, place in zip(image_CZYX, changed_channels(draw, image_CZYX), image, strict=True):
+    channels = image_CZYX.unbind()
+    for before, after, place in zip(channels, changed_channels(draw, channels), image, strict=True):
         if keep_zero and after is not before:
             inside = _inside(image_CZYX) if inside is None else inside
             after.mul_(inside)

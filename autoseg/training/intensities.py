@@ -4,7 +4,7 @@
 - Slice-wise, what lies along the first axis is left alone by low resolution; noise and blur act on all axes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil, exp
 
 import torch
@@ -15,11 +15,11 @@ from autoseg.training.draws import Draw
 from autoseg.training.linear import Line, empty, line, linear
 
 
-def changed_channels(draw: Draw, image_CZYX: Tensor) -> Iterator[Tensor]:
+def changed_channels(draw: Draw, channels: Sequence[Tensor]) -> Iterator[Tensor]:
     """Each channel (Z, Y, X) as the draw changes it: new memory, or the channel itself where nothing happens to it."""
-    generator = torch.Generator(image_CZYX.device).manual_seed(draw.noise_seed) if draw.noise else None
+    generator = torch.Generator(channels[0].device).manual_seed(draw.noise_seed) if draw.noise else None
     changes = zip(draw.blur, draw.brightness, draw.contrast, draw.low_resolution, draw.gamma_inverted, draw.gamma, strict=True)
-    for x_ZYX, (blur, brightness, contrast, scale, gamma_inverted, gamma) in zip(image_CZYX, changes, strict=True):
+    for x_ZYX, (blur, brightness, contrast, scale, gamma_inverted, gamma) in zip(channels, changes, strict=True):
         x = x_ZYX if generator is None else noisy(x_ZYX, draw.noise, generator)
         if blur:
             x = blurred(x, blur)

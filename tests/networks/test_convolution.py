@@ -47,6 +47,14 @@ def test_every_layer_is_exchanged_and_keeps_its_weights(library: type[nn.Module]
     assert type(network[1]) is nn.ReLU
 
 
+@pytest.fixture(params=["AVX2", "AVX512"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the layers take the processor for; either way of each runs on any."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("size", [(1, 12, 6, 7, 5), (2, 9, 5, 6, 4), (3, 8, 1, 4, 6), (1, 2, 4, 4, 4)])
 @pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 3, 3), (3, 1, 1), (5, 3, 3), (1, 1, 1)])
 @pytest.mark.parametrize("stride", [1, 2, (1, 2, 2)])
@@ -128,6 +136,15 @@ def test_what_needs_no_gradient_gets_none(frozen: str) -> None:
     layer(x).sum().backward()
     tensors: dict[str, Tensor] = {"input": x, **dict(layer.named_parameters())}
     assert {name for name, tensor in tensors.items() if tensor.grad is None} == {frozen}
+
+
+def test_images_without_a_batch_and_sizes_that_are_asked_for() -> None:
+    torch.manual_seed(0)
+    convolution_, transposed = nn.Conv3d(3, 4, 3, padding=1), nn.ConvTranspose3d(3, 2, 2, stride=2)
+    x = torch.randn(3, 4, 5, 6)
+    expected = convolution_(x), transposed(x[None], output_size=[9, 10, 12])
+    make_faster(convolution_), make_faster(transposed)
+    torch.testing.assert_close((convolution_(x), transposed(x[None], output_size=[9, 10, 12])), expected)
 
 
 def test_one_small_window_goes_to_onednn(monkeypatch: pytest.MonkeyPatch) -> None:

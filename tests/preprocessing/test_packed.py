@@ -88,6 +88,7 @@ def test_what_steps_cannot_tell_apart_stays_in_float32(small_plan: Plans) -> Non
     image[0, 0, 0, 0] = 1e4  # a range that leaves few steps for the others
     assert pack_steps(image) is None
     assert pack_steps(image[1:] + np.float32(1e6)) is None  # far from 0, where float32 itself is coarse
+    assert pack_steps(image[1:] * np.float32(1e14)) is None  # steps so large that no map undoes them
     plan = small_plan(scheme="none")
     stored = pack(crop_case(Image(image, Geometry.of((20, 20, 20))), None, plan), plan, plan.configuration("small")).image
     assert isinstance(stored, np.ndarray)

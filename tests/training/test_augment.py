@@ -1,6 +1,7 @@
 """One sample through all of it: image and labels stay together, mirroring is exact, the outside stays empty."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,15 @@ def test_nothing_is_the_identity() -> None:
     after, target = augment.apply(nothing(2), image, classes, (6, 7, 8), keep_zero=True)
     assert torch.equal(after, image) and after is not image and target is classes
     assert moving.box_shape(nothing(2), (6, 7, 8)) == (6, 7, 8)
+
+
+@pytest.mark.parametrize("changes", [{}, {"brightness": (1.2, 1.0)}, {"noise": 0.1}])
+def test_what_was_given_is_never_written_to(make: SimpleNamespace, changes: dict[str, Any]) -> None:
+    image, classes = noise(2, 6, 7, 8), torch.zeros(6, 7, 8, dtype=torch.int8)
+    image[:, :3] = 0
+    before, writes = image.clone(), image._version
+    augment.apply(make.draw(2, **changes), image, classes, (6, 7, 8), keep_zero=True)
+    assert torch.equal(image, before) and image._version == writes
 
 
 @pytest.mark.parametrize("flips", [(0,), (1,), (2,), (0, 2), (0, 1, 2)])

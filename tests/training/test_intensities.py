@@ -20,7 +20,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def changed(draw: Draw, image: Tensor) -> Tensor:
-    return torch.stack(list(intensities.changed_channels(draw, image)))
+    return torch.stack(list(intensities.changed_channels(draw, image.unbind())))
 
 
 def test_noise_has_its_strength_and_its_seed(make: SimpleNamespace) -> None:

@@ -33,12 +33,12 @@ def test_slice_wise_low_resolution_leaves_the_first_axis_alone(make: SimpleNames
     volume = torch.zeros(1, 4, 8, 8)
     volume[:, 1::2] = 1.0
     one = make.draw(in_plane=True, low_resolution=(0.5,))
-    assert torch.equal(torch.stack(list(changed_channels(one, volume))), volume)
-    assert not torch.equal(torch.stack(list(changed_channels(make.draw(low_resolution=(0.5,)), volume))), volume)
+    assert torch.equal(torch.stack(list(changed_channels(one, volume.unbind()))), volume)
+    assert not torch.equal(torch.stack(list(changed_channels(make.draw(low_resolution=(0.5,)), volume.unbind()))), volume)
     # halved by the nearest voxel, positions 1, 3, 5, 7 (the centres 0.5, 2.5, ... lie between two), and up again linearly
     ramp = torch.arange(8.0).expand(1, 3, 8, 8)
     expected = [1.0, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.0]
-    after = torch.stack(list(changed_channels(one, ramp.contiguous())))
+    after = torch.stack(list(changed_channels(one, ramp.contiguous().unbind())))
     assert torch.allclose(after, torch.tensor(expected).expand(1, 3, 8, 8))
     each = torch.stack([at_low_resolution(one_slice[None], 0.5)[0] for one_slice in noise(3, 8, 8)])
     assert torch.allclose(at_low_resolution(noise(3, 8, 8), 0.5, in_plane=True), each)
@@ -48,5 +48,5 @@ def test_slice_wise_blur_acts_on_all_axes(make: SimpleNamespace) -> None:
     """nnU-Net's choice: only what moves voxels, and low resolution, leave the first axis alone."""
     volume = torch.zeros(1, 5, 7, 7)
     volume[:, 2, 3, 3] = 1.0
-    after = next(changed_channels(make.draw(in_plane=True, blur=(0.8,)), volume))
+    after = next(changed_channels(make.draw(in_plane=True, blur=(0.8,)), volume.unbind()))
     assert after[1, 3, 3] == pytest.approx(float(after[2, 2, 3])) and after[1, 3, 3] > 0.01

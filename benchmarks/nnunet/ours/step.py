@@ -31,7 +31,7 @@ class OneBatch(PatchSource):
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
 
-    def load(self, number: int) -> list[Sample]:
+    def load(self, number: int, *, contiguous: bool = True) -> list[Sample]:
         return []
 
     def assemble(self, samples: Sequence[Sample], device: str) -> Batch:
