@@ -41,20 +41,15 @@ def atomic(target: Path, *, durable: bool = True) -> Iterator[Path]:
     AutosegError
         the folder cannot be written, or the disk is full
     """
-    temporary = _temporary(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if durable:
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.replace(target)
+        with _taking_the_place_of(target) as temporary:
+            yield temporary
+            if durable:
+                with temporary.open("rb") as written:
+                    os.fsync(written.fileno())
     except OSError as error:
         reason = error.strerror or str(error)
         raise AutosegError(f"Cannot write {target}: {reason}. Free the disk or choose a folder you may write to.") from error
-    finally:
-        with suppress(NotADirectoryError):  # the folder is a file
-            temporary.unlink(missing_ok=True)
 
 
 def link(source: Path, target: Path) -> None:
@@ -67,17 +62,12 @@ def link(source: Path, target: Path) -> None:
     AutosegError
         the folder cannot be written, or the disk is full
     """
-    temporary = _temporary(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, temporary)
-        temporary.replace(target)  # does nothing where both are the same file already
+        with _taking_the_place_of(target) as temporary:
+            os.link(source, temporary)
     except OSError:
         with atomic(target) as copy:
             shutil.copyfile(source, copy)
-    finally:
-        with suppress(NotADirectoryError):
-            temporary.unlink(missing_ok=True)
 
 
 def require_writable(folder: Path) -> None:
@@ -178,6 +168,19 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise AutosegError(f"{path} is damaged: it holds a {type(content).__name__} instead of an object. Put it back as it was.")
     return content
+
+
+@contextmanager
+def _taking_the_place_of(target: Path) -> Iterator[Path]:
+    """A name beside the target for what becomes it; nothing stays there afterwards."""
+    temporary = _temporary(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(target)  # does nothing where both are links to one file
+    finally:
+        with suppress(NotADirectoryError):  # the folder is a file
+            temporary.unlink(missing_ok=True)
 
 
 def _object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from autoseg.errors import AutosegError, listing
 from autoseg.files import read_json, require_writable, sweep, write_json
 from autoseg.imaging.image import LabelMap, require_same_grid
 from autoseg.imaging.read import read_labels
+from autoseg.imaging.values import count_values
 from autoseg.imaging.write import write_labels
 from autoseg.inference.ensembling import majority, mean_argmax, mean_regions, patterns, staple
 from autoseg.inference.probabilities import ProbabilityFile
@@ -188,7 +189,7 @@ def _vote(case: str, members: Sequence[Member], method: str, labels: Labels | No
 
 
 def _require_declared(found: LabelMap, path: Path, labels: Labels) -> None:
-    if strange := sorted(set(np.unique(found.array).tolist()) - set(labels.allowed)):
+    if strange := sorted(count_values(found.array).keys() - set(labels.allowed)):
         raise AutosegError(
             f"{path} holds the value {listing(strange)}, which no class has; there are {listing(labels.allowed)}."
             " Take this folder out, or name the right dataset with -d."

@@ -36,6 +36,7 @@ from autoseg.evaluation.targets import targets_learned
 from autoseg.files import require_writable, sweep, write_text
 from autoseg.imaging.image import LabelMap, require_same_grid
 from autoseg.imaging.read import read_labels
+from autoseg.imaging.values import count_values
 from autoseg.inference.ensembling import mean_argmax, mean_regions
 from autoseg.inference.execution import pick_device
 from autoseg.inference.probabilities import ProbabilityFile
@@ -189,7 +190,7 @@ class _Bench:
     def _segmentation(self, case: str, members: Members) -> LabelMap:
         own, labels = read_labels(self.compared[members[0]].labels(case)), self.first.plan.labels
         if len(members) == 1:
-            if strange := sorted(set(pd.unique(own.array.ravel()).tolist()) - set(labels.values)):
+            if strange := sorted(count_values(own.array).keys() - set(labels.values)):
                 path = self.compared[members[0]].labels(case)
                 raise AutosegError(f"{path} holds the value {listing(strange)}, which no class has. Delete it: autoseg select makes it anew.")
             return own

@@ -22,6 +22,7 @@ from autoseg.errors import AutosegError, GeometryMismatch
 from autoseg.imaging.crop import bounding_box
 from autoseg.imaging.image import Geometry, LabelMap, Shape3, require_same_grid
 from autoseg.imaging.read import read_labels, read_stored
+from autoseg.imaging.values import count_values
 
 LARGEST_RATIO_OF_SPACINGS = 100.0
 
@@ -99,27 +100,6 @@ def inspect(case: Case, dataset: Dataset, *, foreground_limit: int) -> Inspectio
     sound = complete and not named and all(finding.severity != "error" for finding in findings)
     facts = _facts(case, dataset, list(images.values()), labels, values, foreground_limit) if sound and labels is not None else None
     return Inspection(tuple(findings), facts, values, _digest(images) if complete else "")
-
-
-def count_values(array: NDArray[np.integer]) -> dict[int, int]:
-    """How many elements hold each value, in increasing order; without sorting where the values lie close together."""
-    flat = array.ravel()
-    marked = flat[flat != 0]  # most of a segmentation is background, which is counted faster than looked at
-    counts = _counted(marked) if marked.size else {}
-    if marked.size < flat.size:
-        counts[0] = flat.size - marked.size
-    return dict(sorted(counts.items()))
-
-
-def _counted(array: NDArray[np.integer]) -> dict[int, int]:
-    low, high = int(array.min()), int(array.max())
-    if high - low > 65535:
-        values, counts = np.unique(array, return_counts=True)
-        return dict(zip(values.tolist(), counts.tolist(), strict=True))
-    offset = 0 if low >= 0 and high <= 65535 else low
-    counts = np.bincount(array if offset == 0 else array.astype(np.int64) - offset)
-    present = np.flatnonzero(counts)
-    return dict(zip((present + offset).tolist(), counts[present].tolist(), strict=True))
 
 
 def _scan(path: Path) -> _Scan:

@@ -13,9 +13,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError, GeometryMismatch, listing
 from autoseg.evaluation.distances import ASSD_POOLED, surface_measures
@@ -23,9 +20,9 @@ from autoseg.evaluation.pair import Pair, pair_up
 from autoseg.evaluation.result import Evaluation, Row, Target, tabulate
 from autoseg.evaluation.schemes import TOLERANCE, Scheme, scheme_named
 from autoseg.evaluation.targets import targets_of
-from autoseg.imaging.crop import bounding_box
 from autoseg.imaging.image import LabelMap, Spacing3, require_same_grid
 from autoseg.imaging.read import read_labels, stem_of, suffix_of
+from autoseg.imaging.values import count_values
 from autoseg.progress import Progress, silent
 
 _LISTED = 20  # findings, names, or values in one message
@@ -218,7 +215,7 @@ def _require_declared(pair: Pair, prediction: LabelMap, reference: LabelMap, pre
     strange = (pair.histogram[-1].any(), pair.histogram[:, -1].any())
     for is_strange, labels, file in zip(strange, (prediction, reference), (prediction_file, reference_file), strict=True):
         if is_strange:
-            values = sorted(_present(labels.array) - set(pair.values))
+            values = sorted(count_values(labels.array).keys() - set(pair.values))
             raise AutosegError(
                 f"{file} holds the value{'s' if len(values) > 1 else ''} {listing(values, limit=_LISTED)}, which no label declares; declared are"
                 f" {listing(sorted(pair.values), limit=_LISTED)}. Mend the file, or declare the value."
@@ -226,15 +223,7 @@ def _require_declared(pair: Pair, prediction: LabelMap, reference: LabelMap, pre
 
 
 def _values_in(path: Path) -> set[int]:
-    return _present(read_labels(path).array)
-
-
-def _present(values_ZYX: NDArray[np.integer]) -> set[int]:
-    """Which values there are, and 0; looked for only where there is something else."""
-    inside = values_ZYX[bounding_box(values_ZYX != 0)]
-    if inside.dtype == np.uint8:
-        return {0, *np.flatnonzero(np.bincount(inside.ravel(), minlength=1)).tolist()}
-    return {0, *np.unique(inside).tolist()}
+    return {0, *count_values(read_labels(path).array)}
 
 
 def _in_threads(

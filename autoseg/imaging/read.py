@@ -6,7 +6,8 @@
 - NaN and infinity are kept: whether a scan may hold them is not for a reader to decide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -91,15 +92,12 @@ def read_stored(path: Path) -> tuple[Voxels, Geometry]:
     UnreadableFile, AutosegError
         as for `read_image`
     """
-    suffix = _known_suffix(path)
-    try:
+    with _opening(path) as suffix:
         if suffix.startswith(".nii"):
             return _nifti.read(path)
         from autoseg.imaging import _itk  # SimpleITK is not loaded for NIfTI
 
         return _itk.read(path, suffix)
-    except OSError as error:
-        raise _cannot_open(path, error) from error
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -112,15 +110,12 @@ def read_geometry(path: Path) -> Geometry:
     AutosegError
         its ending is unknown
     """
-    suffix = _known_suffix(path)
-    try:
+    with _opening(path) as suffix:
         if suffix.startswith(".nii"):
             return _nifti.read_geometry(path)
         from autoseg.imaging import _itk
 
         return _itk.read_geometry(path, suffix)
-    except OSError as error:
-        raise _cannot_open(path, error) from error
 
 
 def suffix_of(path: Path) -> str | None:
@@ -135,14 +130,15 @@ def stem_of(path: Path) -> str:
     return path.name if suffix is None else path.name[: -len(suffix)]
 
 
-def _known_suffix(path: Path) -> str:
+@contextmanager
+def _opening(path: Path) -> Iterator[str]:
+    """Give the ending of a file that is about to be read; say in words what keeps it from being opened."""
     suffix = suffix_of(path)
     if suffix is None:
         raise AutosegError(f"{path} has an unknown ending. Known are: {' '.join(SUFFIXES)}.")
-    return suffix
-
-
-def _cannot_open(path: Path, error: OSError) -> UnreadableFile:
-    if isinstance(error, FileNotFoundError):
-        return UnreadableFile(f"{error.filename or path} does not exist.")
-    return unreadable(path, error.strerror or str(error), "Make sure that it is a file that you may read.")
+    try:
+        yield suffix
+    except FileNotFoundError as error:
+        raise UnreadableFile(f"{error.filename or path} does not exist.") from error
+    except OSError as error:
+        raise unreadable(path, error.strerror or str(error), "Make sure that it is a file that you may read.") from error

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
-from autoseg.files import read_json, write_json
+from autoseg.files import read_json
 from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, in_few_bytes, write_array
-from autoseg.preprocessing.store import FORMAT, CaseStore, StoredCase, file_state, remove_record, settings_key
+from autoseg.preprocessing.store import FORMAT, CaseStore, StoredCase, file_state, remove_record, settings_key, write_record
 
 
 class PreviousStore:
@@ -73,7 +73,7 @@ class PreviousStore:
         array, record = self._files(case.name)
         remove_record(record)
         write_array(array, in_few_bytes(classes_ZYX))
-        write_json(record, content, durable=False)  # what it vouches for is; an empty one counts as none
+        write_record(record, content)
 
     def get(self, name: str) -> StoredCase:
         """A ready case with `previous`, from memory where it still is.

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, GeometryMismatch, Interrupted
 from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
 from autoseg.imaging.read import read_image, read_labels
+from autoseg.imaging.values import count_values
 from autoseg.planning.plan import Plan
 
 
@@ -70,15 +70,8 @@ def read_segmentation(case: Case, plan: Plan, grid: Geometry) -> LabelMap | None
         require_same_grid(grid, labels.geometry)
     except GeometryMismatch as error:
         raise GeometryMismatch(f"{case.label} does not lie on the grid of {case.channels[0]}: {error}. Correct one of the two.") from None
-    unknown = _undeclared(labels.array, set(plan.labels.allowed))
+    unknown = sorted(count_values(labels.array).keys() - set(plan.labels.allowed))
     if unknown:
         found, declared = ", ".join(map(str, unknown)), ", ".join(map(str, plan.labels.allowed))
         raise AutosegError(f"{case.label} holds the label values {found}; declared are {declared}. Correct the file, or declare them and plan anew.")
     return labels
-
-
-def _undeclared(values_ZYX: NDArray[np.integer], allowed: set[int]) -> list[int]:
-    low, high = int(values_ZYX.min()), int(values_ZYX.max())
-    if allowed.issuperset(range(low, high + 1)):  # needs no look at every voxel's own value
-        return []
-    return sorted(set(np.unique(values_ZYX).tolist()) - allowed)

@@ -11,6 +11,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -111,7 +112,7 @@ class CaseStore:
         write_image(image, ready.image)
         write_array(classes, in_few_bytes(ready.classes))
         write_locations(foreground, ready.classes, case.name)
-        write_json(record, content, durable=False)  # what it vouches for is; an empty one counts as none
+        write_record(record, content)
 
     def put_same(self, case: Case, other: "CaseStore") -> None:
         """Store a case that another store has just taken up and that looks the same here.
@@ -126,7 +127,7 @@ class CaseStore:
         remove_record(record)
         for there, here in zip(other._files(case.name), files, strict=False):
             link(there, here)
-        write_json(record, content, durable=False)  # what it vouches for is; an empty one counts as none
+        write_record(record, content)
 
     def get(self, name: str) -> StoredCase:
         """A ready case, from memory where it still is.
@@ -221,6 +222,17 @@ def file_state(path: Path) -> list[str | int]:
     """
     state = path.stat()
     return [str(path), state.st_size, state.st_mtime_ns]
+
+
+def write_record(record: Path, content: Mapping[str, Any]) -> None:
+    """Write the record of a case, whose other files are on the disk by now; one that a loss of power emptied counts as missing.
+
+    Raises
+    ------
+    AutosegError
+        the folder cannot be written, or the disk is full
+    """
+    write_json(record, content, durable=False)
 
 
 def remove_record(record: Path) -> None:

@@ -9,14 +9,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from autoseg.data.check import Report, check
 from autoseg.data.dataset import Case, Dataset, Finding, Labels
-from autoseg.data.inspection import count_values
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import DatasetError
 
@@ -270,21 +266,6 @@ def test_optional_values_that_no_case_has_are_dropped(dataset: Dataset) -> None:
     assert report.dataset.labels == Labels(("background", "core", "rim"), (0, 1, 4), {"whole": (1, 4)})
     for index, facts in enumerate(report.facts):
         assert facts.class_voxels == tuple(np.sum(labels_of(index) == value) for value in (0, 1, 4))
-
-
-@given(
-    arrays.arrays(
-        st.sampled_from([np.uint8, np.int16, np.int32]),
-        arrays.array_shapes(min_dims=1, max_dims=3, max_side=6),
-        elements=st.integers(0, 127),
-    ),
-    st.sampled_from([0, -3, 100_000]),
-)
-def test_counting_agrees_with_sorting(array: NDArray, extreme: int) -> None:
-    array = array.astype(np.int64)
-    array.flat[0] = extreme
-    values, counts = np.unique(array, return_counts=True)
-    assert count_values(array) == dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 @pytest.mark.skipif(not DATA, reason="AUTOSEG_TEST_DATA is not set")
