@@ -16,7 +16,6 @@ from itertools import permutations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from autoseg.imaging.image import Shape3
@@ -133,6 +132,8 @@ def _operator(n_in: int, n_out: int, order: int, device: torch.device) -> Operat
     """What the spline resampler makes of each unit vector."""
     if order not in (0, 1, 3):
         raise ValueError(f"order {order}, allowed are 0, 1 and 3")
+    from scipy import ndimage  # takes a quarter of a second, and scans on the right grid do without it
+
     matrix = ndimage.zoom(np.eye(n_in), (n_out / n_in, 1.0), order=order, mode="nearest", grid_mode=True)  # type: ignore[call-overload]
     matrix[np.abs(matrix) < _NEGLIGIBLE] = 0
     return Operator.of(torch.from_numpy(matrix.astype(np.float32)).to(device))

@@ -12,7 +12,6 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from autoseg.inference.scratch import Waiting
 from autoseg.inference.uncertainty import Gauge, Uncertainty
 from autoseg.planning.plan import Plan
 from autoseg.preprocessing.case import Placement
+from autoseg.threads import each
 
 STEPS = 256  # probabilities are multiples of 1 / STEPS, which float16 holds exactly
 
@@ -131,24 +131,12 @@ class _Slab:
 
 
 def _each(pieces: Sequence[slice], decided: Callable[[slice], _Slab], *, together: bool) -> Iterator[tuple[slice, _Slab]]:
-    """Every slab in its turn; where there are enough, and `together` allows it, as many threads as torch has make one each.
-
-    To share out the work within a slab, as torch would, takes longer than the work.
-    """
-    if not together or len(pieces) < torch.get_num_threads():
+    """Every slab in its turn; where `together` allows it several threads make one each."""
+    if not together:
         yield from ((planes, decided(planes)) for planes in pieces)
         return
-    threads, mode = torch.get_num_threads(), torch.is_inference_mode_enabled()
-
-    def work(planes: slice) -> tuple[slice, _Slab]:
-        with torch.inference_mode(mode):
-            return planes, decided(planes)
-
-    try:
-        with full_precision("cpu"), ThreadPoolExecutor(threads, "export", torch.set_num_threads, (1,)) as pool:
-            yield from pool.map(work, pieces)
-    finally:
-        torch.set_num_threads(threads)  # for threads still to come
+    with full_precision("cpu"):
+        yield from each(pieces, lambda planes: (planes, decided(planes)), name="export")
 
 
 def _decided(members: Sequence[Planes], planes: slice, painted: Sequence[int] | None, *, soft: bool = False) -> _Slab:

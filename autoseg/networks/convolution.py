@@ -3,13 +3,12 @@
 - For a single image PyTorch turns oneDNN down where the layer is small, for code of its own that takes several times as long. Here
   oneDNN always does the work.
 - A transposed convolution whose kernel is its stride is a matrix product: no voxel of the result is reached from two voxels.
-- On processors with AVX2 alone, oneDNN gathers all neighbours of every voxel for the gradient of the weights. Here neighbours in a plane are gathered
-  and multiplied with the gradients of three planes at once, a piece that fits the cache at a time.
+- Large convolutions of three taps along Z take half the multiplications (`winograd.py`), and gradients of weights are taken from neighbours gathered
+  by planes (`gathering.py`); both where the processor has AVX2 alone, as it was measured there.
 - `benchmarks/execution.py` shows what whole steps and windows gain.
 """
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Any
 
 import torch
@@ -17,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from autoseg.networks import gathering, winograd
+
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
-GATHERED = 1 << 19  # values of neighbours at a time: 2 MB
-WIDE_ENOUGH = 8  # channels below which gathering is most of the work
 
 
 class Conv2d(nn.Conv2d):
@@ -63,47 +62,12 @@ def make_faster(network: nn.Module) -> nn.Module:
     return network
 
 
-def weight_gradient(x: Tensor, gradient: Tensor, kernel: Sequence[int]) -> Tensor:
-    """Of a convolution without stride that keeps the size: the sum over voxels of what goes in times the gradient of what comes out.
-
-    Parameters
-    ----------
-    x : (B, I, Z, Y, X), channels last
-    gradient : (B, O, Z, Y, X), channels last
-    kernel : odd sizes along Z, Y, X
-
-    Returns
-    -------
-    (O, I, *kernel)
-    """
-    depth, height, width = kernel
-    _, inputs, planes, rows, columns = x.shape
-    outputs = gradient.shape[1]
-    pieces = ceil(rows * columns * height * width * inputs / GATHERED)
-    taken = ceil(rows / min(rows, pieces))
-    neighbours = x.new_empty(taken, columns, height, width, inputs)
-    wanted = x.new_empty(taken, columns, depth, outputs)
-    total = x.new_zeros(height * width * inputs, depth * outputs)
-    for image, outgoing in zip(x.permute(0, 2, 3, 4, 1), gradient.permute(0, 2, 3, 4, 1), strict=True):
-        padded = F.pad(image, (0, 0, width // 2, width // 2, height // 2, height // 2))
-        around = padded.unfold(1, height, 1).unfold(2, width, 1).movedim(3, -1)  # (Z, Y, X, height, width, I)
-        for plane in range(planes):
-            for row in range(0, rows, taken):
-                count = min(taken, rows - row)
-                neighbours[:count] = around[plane, row : row + count]
-                for tap in range(depth):
-                    seen_from = plane + depth // 2 - tap
-                    wanted[:count, :, tap] = outgoing[seen_from, row : row + count] if 0 <= seen_from < planes else 0.0
-                total.addmm_(neighbours[:count].flatten(0, 1).flatten(1).T, wanted[:count].flatten(0, 1).flatten(1))
-    return total.view(height, width, inputs, depth, outputs).permute(4, 2, 3, 0, 1)
-
-
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding, ctx.biased = stride, padding, bias is not None
-        return _by_onednn(x, weight, bias, stride, padding)
+        return _convolved(x, weight, bias, stride, padding)
 
     @staticmethod
     @once_differentiable
@@ -112,13 +76,16 @@ class _Convolution(torch.autograd.Function):
         for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
         last = FORMATS[x.ndim - 2]
         gradient = gradient.contiguous(memory_format=last)
-        keeps_size = set(ctx.stride) == {1} and all(2 * pad + 1 == size for pad, size in zip(ctx.padding, weight.shape[2:], strict=True))
+        keeps_size = _keeps_size(weight, ctx.stride, ctx.padding)
         of_x = of_weight = None
         if for_x and keeps_size:
             turned = weight.transpose(0, 1).flip(tuple(range(2, weight.ndim))).contiguous(memory_format=last)
-            of_x, for_x = _by_onednn(gradient, turned, None, ctx.stride, ctx.padding), False
-        if for_weight and keeps_size and _gathers_well(x, weight):
-            of_weight, for_weight = weight_gradient(x, gradient, weight.shape[2:]), False
+            of_x, for_x = _convolved(gradient, turned, None, ctx.stride, ctx.padding), False
+        if for_weight and keeps_size and _has_avx2_alone() and x.ndim == 5:
+            if winograd.pays(x, weight):
+                of_weight, for_weight = winograd.weight_gradient(x, gradient, weight.shape[2:]), False
+            elif gathering.pays(weight):
+                of_weight, for_weight = gathering.weight_gradient(x, gradient, weight.shape[2:]), False
         if for_x or for_weight:
             ones, none = [1] * len(ctx.stride), [0] * len(ctx.stride)
             rest = torch.ops.aten.convolution_backward(
@@ -132,13 +99,19 @@ class _Convolution(torch.autograd.Function):
 def _convolution(layer: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
     stride, padding = _numbers(layer.stride), _numbers(layer.padding)
     if not torch.is_grad_enabled():
-        return _by_onednn(x, layer.weight, layer.bias, stride, padding)
+        return _convolved(x, layer.weight, layer.bias, stride, padding)
     y: Tensor = _Convolution.apply(x, layer.weight, layer.bias, stride, padding)  # type: ignore[no-untyped-call]
     return y
 
 
-def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+    if _keeps_size(weight, stride, padding) and _has_avx2_alone() and winograd.pays(x, weight):
+        return winograd.convolve(x, weight, bias)
     return torch.mkldnn_convolution(x, weight, bias, padding, stride, [1] * len(stride), 1)
+
+
+def _keeps_size(weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> bool:
+    return set(stride) == {1} and all(2 * pad + 1 == size for pad, size in zip(padding, weight.shape[2:], strict=True))
 
 
 def _apart(layer: nn.ConvTranspose2d | nn.ConvTranspose3d, x: Tensor) -> Tensor:
@@ -171,9 +144,8 @@ def _on_this_cpu(layer: nn.Module, x: Tensor) -> bool:
     return known and x.is_contiguous(memory_format=FORMATS[x.ndim - 2])
 
 
-def _gathers_well(x: Tensor, weight: Tensor) -> bool:
-    narrow = x.ndim != 5 or min(weight.shape[:2]) < WIDE_ENOUGH or weight[0, 0].numel() == 1
-    return not narrow and torch.backends.cpu.get_cpu_capability() == "AVX2"
+def _has_avx2_alone() -> bool:
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def _numbers(values: Any) -> tuple[int, ...]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +35,8 @@ class ArrayOnDisk:
     """
 
     def __init__(self, path: Path) -> None:
+        import blosc2  # takes a quarter of a second, and scans that are only predicted are never packed
+
         self._path = path
         try:
             self._array = blosc2.open(str(path), mode="r", mmap_mode="r", dparams=blosc2.DParams(nthreads=1))
@@ -102,6 +103,8 @@ def write_array(path: Path, array: NDArray[Any], notes: Mapping[str, Any] | None
     AutosegError
         the folder cannot be written, the disk is full, or memory
     """
+    import blosc2  # as above
+
     further, (z, y, x) = (1,) * (array.ndim - 3), array.shape[-3:]
     y, x = min(y, LONGEST), min(x, LONGEST)
     chunk = min(z, max(1, CHUNK // (y * x))), y, x

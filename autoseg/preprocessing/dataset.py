@@ -6,11 +6,8 @@
 """
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-
-import torch
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import as_completed
 
 from autoseg.data.dataset import Case
 from autoseg.planning.plan import Plan
@@ -18,6 +15,7 @@ from autoseg.preprocessing.case import crop_case, pack, way
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation
 from autoseg.preprocessing.store import CaseStore
 from autoseg.progress import Progress, silent
+from autoseg.threads import lone_threads
 
 
 def preprocess(
@@ -67,7 +65,7 @@ def make_each(missing: Sequence[Case], make: Callable[[Case], None], total: int,
     """
     done = total - len(missing)
     progress(stage, done, total)
-    with _one_thread_each(), ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with lone_threads(max(1, min(workers or os.cpu_count() or 1, len(missing))), "cases") as pool:
         futures = {pool.submit(make, case): case for case in missing}
         try:
             for future in as_completed(futures):
@@ -76,17 +74,6 @@ def make_each(missing: Sequence[Case], make: Callable[[Case], None], total: int,
                 progress(stage, done, total, futures[future].name)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Threads that begin within do not share their tensor operations with further ones."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _make_ready(case: Case, plan: Plan, stores: Mapping[str, CaseStore]) -> None:

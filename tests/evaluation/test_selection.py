@@ -10,7 +10,8 @@ import pytest
 
 from autoseg.errors import AutosegError
 from autoseg.evaluation.postprocessing import Rule
-from autoseg.evaluation.selection import SelectedMember, Selection, candidates_of, choose, read_selection, write_selection
+from autoseg.evaluation.selected import SelectedMember, Selection, read_selection, write_selection
+from autoseg.evaluation.selection import candidates_of, choose
 
 COSTS = {"2d": 1.0, "3d": 10.0}
 

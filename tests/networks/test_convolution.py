@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from autoseg.networks import convolution
-from autoseg.networks.convolution import FORMATS, Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d, make_faster, weight_gradient
+from autoseg.networks import gathering
+from autoseg.networks.convolution import FORMATS, Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d, make_faster
 
 PAIRS: list[tuple[type[nn.Module], type[nn.Module], int]] = [
     (nn.Conv2d, Conv2d, 2), (nn.Conv3d, Conv3d, 3), (nn.ConvTranspose2d, ConvTranspose2d, 2), (nn.ConvTranspose3d, ConvTranspose3d, 3),
@@ -118,9 +118,9 @@ def test_channels_first_and_other_precisions_are_the_librarys(library: type[nn.M
 def test_the_gradient_of_the_weights_equals_the_library(size: tuple[int, ...], outputs: int, kernel: tuple[int, ...], gathered: int) -> None:
     torch.manual_seed(sum(size))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution, "GATHERED", gathered)
+        patch.setattr(gathering, "GATHERED", gathered)
         x, gradient = torch.randn(size), torch.randn(size[0], outputs, *size[2:])
-        found = weight_gradient(*(one.to(memory_format=torch.channels_last_3d) for one in (x, gradient)), kernel)
+        found = gathering.weight_gradient(*(one.to(memory_format=torch.channels_last_3d) for one in (x, gradient)), kernel)
     weight = torch.zeros(outputs, size[1], *kernel, requires_grad=True)
     value = nn.functional.conv3d(x, weight, padding=[length // 2 for length in kernel])
     value.backward(gradient)
