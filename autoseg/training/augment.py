@@ -11,7 +11,7 @@ from torch import Tensor
 from autoseg.imaging.image import Shape3
 from autoseg.training.draws import Draw
 from autoseg.training.intensities import changed_channels
-from autoseg.training.linear import empty
+from autoseg.training.memory import empty
 from autoseg.training.moving import move
 
 

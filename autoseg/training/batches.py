@@ -29,7 +29,7 @@ from autoseg.preprocessing.previous import with_previous
 from autoseg.preprocessing.store import ReadyCases, StoredCase
 from autoseg.training import augment
 from autoseg.training.draws import Draw, draw, nothing
-from autoseg.training.linear import new
+from autoseg.training.memory import new
 from autoseg.training.moving import box_shape
 from autoseg.training.previous import damaged
 

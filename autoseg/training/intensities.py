@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autoseg.training.draws import Draw
-from autoseg.training.linear import Line, empty, line, linear
+from autoseg.training.linear import Line, line, linear
+from autoseg.training.memory import empty
 
 
 def changed_channels(draw: Draw, channels: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -1,17 +1,14 @@
-"""Linear interpolation along the axes of a volume on a CPU, and memory for the results.
+"""Linear interpolation along the axes of a volume on a CPU, at any places; a plane at a time, so that nothing but the result leaves the cache."""
 
-- What is separable goes a plane at a time, so that nothing but the result leaves the cache.
-- NumPy asks the system for huge pages where arrays are large and PyTorch does not: memory fresh from PyTorch costs several times as much as what is
-  done with it.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from autoseg.training.memory import empty
 
 
 @dataclass(frozen=True)
@@ -43,18 +40,6 @@ def linear(x_CZYX: Tensor, lines: tuple[Line, Line, Line]) -> Tensor:
         plane_CYX = torch.lerp(_take(plane_CYX, along_y.low, 1), _take(plane_CYX, along_y.high, 1), along_y.weight[:, None])
         torch.lerp(_take(plane_CYX, along_x.low, 2), _take(plane_CYX, along_x.high, 2), along_x.weight, out=result[:, index])
     return result
-
-
-def empty(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Memory for a result, of the type and on the device of `like`, with anything in it."""
-    return new(shape, like.dtype, like.device)
-
-
-def new(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str) -> Tensor:
-    """Memory with anything in it."""
-    if torch.device(device).type != "cpu":
-        return torch.empty(tuple(shape), dtype=dtype, device=device)
-    return torch.from_numpy(np.empty(tuple(shape), dtype=str(dtype).removeprefix("torch.")))
 
 
 def _take(x: Tensor, indices: NDArray[np.intp], axis: int) -> Tensor:

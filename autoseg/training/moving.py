@@ -4,7 +4,7 @@
 - On a CPU nearly all labels are read off: where the eight voxels agree there is nothing to weigh.
 - On a CPU scaling alone goes axis by axis. What turns is sampled a block at a time: the volume is seen as one tall picture, its planes below each
   other, sampled at the plane below a position and at the plane above it. PyTorch has vector code for pictures and none for volumes. Positions
-  along Y are then rounded to less than 0.002 voxels, which is the price.
+  along Y are then rounded to a ten-millionth of that picture's height, which is the price.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from autoseg.imaging.image import Shape3
 from autoseg.training.draws import Draw
-from autoseg.training.linear import Line, empty, line, linear
+from autoseg.training.linear import Line, line, linear
+from autoseg.training.memory import empty
 
 _BLOCK = (16, 64, 64)  # voxels along Z, Y, X that are sampled at once: their positions and what is read stay in the cache
 

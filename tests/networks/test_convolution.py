@@ -49,7 +49,8 @@ def test_every_layer_is_exchanged_and_keeps_its_weights(library: type[nn.Module]
 
 @pytest.fixture(params=["AVX2", "AVX512"])
 def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the layers take the processor for; either way of each runs on any."""
+    """What the layers take the processor for; either way of each runs on any, and on narrow layers too."""
+    monkeypatch.setattr(gathering, "WIDE_ENOUGH", 8)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
     return str(request.param)
 
