@@ -17,7 +17,7 @@ class Row:
     ----------
     title : what was done
     theirs, ours : seconds of each pair, in the order of the pairs
-    goal : the ratio to reach
+    goal : the ratio to reach, or None
     theirs_peak, ours_peak : bytes, None where not measured
     unit : what the seconds are of, such as " a sample"
     remarks : what else must be true or known
@@ -27,7 +27,7 @@ class Row:
     title: str
     theirs: Sequence[float]
     ours: Sequence[float]
-    goal: float
+    goal: float | None
     theirs_peak: int | None
     ours_peak: int | None
     unit: str = ""
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def met(self) -> bool:
-        return self.ratio >= self.goal
+        return self.goal is None or self.ratio >= self.goal
 
 
 def turns(pairs: int) -> list[tuple[str, str]]:
@@ -61,7 +61,7 @@ def table(rows: Sequence[Row]) -> str:
     ]
     for row in rows:
         low, high = min(row.ratios), max(row.ratios)
-        goal = f"{row.goal:g} x, {'met' if row.met else 'missed'}"
+        goal = "" if row.goal is None else f"{row.goal:g} x, {'met' if row.met else 'missed'}"
         their, our = (seconds(median(values)) + row.unit for values in (row.theirs, row.ours))
         lines.append(
             f"| {row.title} | {their} | {our} | {row.ratio:.2f} ({low:.2f}-{high:.2f}) | {goal} | {memory(row.theirs_peak)} | {memory(row.ours_peak)}"

@@ -145,12 +145,12 @@ def _export_check(ground: Ground, theirs: Path, ours: Path) -> list[str]:
     return [same_segmentations(theirs, ours, EXPORT_TOLERANCE)]
 
 
-def _predict(name: str, title: str, spacing: float | None) -> Stage:
+def _predict(name: str, title: str, spacing: float | None, goal: float | None) -> Stage:
     ways = {
         "with as many processes as cores": _predict_theirs(spacing, 0, 0),
         "with one process to preprocess and one to export": _predict_theirs(spacing, 1, 1),
     }
-    return Stage(name, title, 5, ways, _predict_ours(spacing), _predict_check(spacing))
+    return Stage(name, title, goal, ways, _predict_ours(spacing), _predict_check(spacing))
 
 
 def _export(name: str, classes: int) -> Stage:
@@ -159,8 +159,8 @@ def _export(name: str, classes: int) -> Stage:
 
 
 STAGES: Sequence[Stage] = (
-    _predict("predict", "predict end to end: 2 BraTS cases, network 8-16-32-64, patch 64^3, no mirroring", None),
-    _predict("predict-2mm", "the same at 2 mm", COARSE),
+    _predict("predict", "predict end to end: 2 BraTS cases, network 8-16-32-64, patch 64^3, no mirroring", None, 5),
+    _predict("predict-2mm", "the same at 2 mm", COARSE, None),
     _export("export", 4),
     _export("export-20", MANY),
 )

@@ -33,7 +33,7 @@ class Stage:
     ----------
     name : on the command line
     title : in the table
-    goal : the ratio to reach
+    goal : the ratio to reach, or None
     theirs : ways to call nnU-Net, described -> maker
     ours : the same work with ours
     check : of what both wrote
@@ -43,7 +43,7 @@ class Stage:
 
     name: str
     title: str
-    goal: float
+    goal: float | None
     theirs: Mapping[str, Maker]
     ours: Maker
     check: Check

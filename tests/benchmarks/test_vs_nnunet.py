@@ -140,6 +140,11 @@ def test_the_ratio_is_the_median_of_the_pairs_and_not_the_ratio_of_medians() -> 
     assert row.met
 
 
+def test_a_stage_may_have_no_goal() -> None:
+    row = Row("work", theirs=[10.0], ours=[4.0], goal=None, theirs_peak=None, ours_peak=None)
+    assert row.met and "|  |" in table([row]).splitlines()[-1]
+
+
 def test_a_goal_that_is_missed_is_said() -> None:
     row = Row("work", theirs=[10.0], ours=[4.0], goal=3, theirs_peak=2_500_000_000, ours_peak=None, unit=" a sample", load=1.26)
     assert table([row]).splitlines()[-1] == "| work | 10 s a sample | 4 s a sample | 2.50 (2.50-2.50) | 3 x, missed | 2,500 MB | - | 1.3 |"
