@@ -3,7 +3,7 @@
     python benchmarks/convolutions.py
 
 - Each line is a layer of a batch: milliseconds of the value, of the gradient of the input, and of the gradient of the weights; the fastest of a few.
-- The three ways take turns, and their values and gradients are compared first.
+- The ways take turns, three for the value and two for gradients, and what they give is compared first.
 - "saves" is the share of autoseg's multiplications that `networks/winograd.py` leaves out; 0 where the layer is not its kind.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
         x = torch.randn(images, inputs, *patch).to(memory_format=torch.channels_last_3d)
         layer = Conv3d(inputs, outputs, 3, padding=1).to(memory_format=torch.channels_last_3d)
         shape = " x ".join(map(str, (images, *patch)))
-        saves = 1 - 6 * ceil(patch[0] / 4) / (3 * patch[0]) if winograd.pays(x, layer.weight) else 0.0
+        saves = 1 - winograd.PRODUCTS * ceil(patch[0] / winograd.PLANES) / (3 * patch[0]) if winograd.pays(x, layer.weight) else 0.0
         times = "".join(f" {1000 * seconds:.1f} |" for seconds in measured(layer, x, arguments.rounds))
         print(f"| {inputs} to {outputs} channels, {shape} | {saves:.0%} |{times}", flush=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.postprocessing import Rule
-from autoseg.evaluation.selected import SELECTION, Selection, read_selection
+from autoseg.evaluation.selection_file import SELECTION, Selection, read_selection
 from autoseg.files import read_record
 from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, is_trained, trained_folds
 from autoseg.planning.plan import read_plan

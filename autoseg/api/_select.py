@@ -20,8 +20,8 @@ from autoseg.evaluation.postprocessing import structures_of
 from autoseg.evaluation.result import Target
 from autoseg.evaluation.rule_choice import RuleChoice, choose_rules
 from autoseg.evaluation.schemes import scheme_named
-from autoseg.evaluation.selected import SELECTION, SelectedMember, Selection, read_selection, write_selection
 from autoseg.evaluation.selection import MARGIN, Choice, Members, candidates_of, choose
+from autoseg.evaluation.selection_file import SELECTION, SelectedMember, Selection, read_selection, write_selection
 from autoseg.evaluation.targets import targets_learned
 from autoseg.files import require_writable, sweep, write_text
 from autoseg.imaging.image import LabelMap, require_same_grid

@@ -4,7 +4,7 @@
   drawn once for all candidates, so that differences between them are of the same patients.
 - The best mean wins, unless something cheaper is as good: within `MARGIN` of the best, and its interval overlaps the best one's. Of several such
   the cheapest is taken.
-- What was chosen is kept in a file (`selected.py`).
+- What was chosen is kept in a file (`selection_file.py`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -29,7 +29,7 @@ from autoseg.inference.scratch import Waiting
 from autoseg.inference.uncertainty import Gauge, Uncertainty
 from autoseg.planning.plan import Plan
 from autoseg.preprocessing.case import Placement
-from autoseg.threads import each
+from autoseg.threads import map_in_order
 
 STEPS = 256  # probabilities are multiples of 1 / STEPS, which float16 holds exactly
 
@@ -106,7 +106,7 @@ def decide(
     means = [member.mean for member in members]
     pieces = list(slabs(shape[0], min(mean.thickness(together) for mean in means)))
     small = together == 1 and means[0].device.type == "cpu"  # a channel of a slab at a time: each thread may have one
-    for planes, slab in _each(pieces, lambda planes: _decided(means, planes, painted, soft=soft), together=small):
+    for planes, slab in _slabs_in_order(pieces, lambda planes: _decided(means, planes, painted, soft=soft), parallel=small):
         classes[planes] = slab.classes_ZYX.cpu().numpy()
         if slab.soft_CZYX is None:
             continue
@@ -130,13 +130,13 @@ class _Slab:
     soft_CZYX: Tensor | None
 
 
-def _each(pieces: Sequence[slice], decided: Callable[[slice], _Slab], *, together: bool) -> Iterator[tuple[slice, _Slab]]:
-    """Every slab in its turn; where `together` allows it several threads make one each."""
-    if not together:
+def _slabs_in_order(pieces: Sequence[slice], decided: Callable[[slice], _Slab], *, parallel: bool) -> Iterator[tuple[slice, _Slab]]:
+    """Every slab in its turn; where `parallel` allows it several threads make one each."""
+    if not parallel:
         yield from ((planes, decided(planes)) for planes in pieces)
         return
     with full_precision("cpu"):
-        yield from each(pieces, lambda planes: (planes, decided(planes)), name="export")
+        yield from map_in_order(lambda planes: (planes, decided(planes)), pieces)
 
 
 def _decided(members: Sequence[Planes], planes: slice, painted: Sequence[int] | None, *, soft: bool = False) -> _Slab:

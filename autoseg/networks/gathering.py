@@ -14,9 +14,15 @@ GATHERED = 1 << 19  # values of neighbours at a time: 2 MB
 WIDE_ENOUGH = 32  # channels below which gathering takes longer than what it replaces
 
 
-def pays(weight: Tensor) -> bool:
-    """Whether a convolution with this weight (O, I, *kernel) is better left to this module than to the library."""
-    return min(weight.shape[:2]) >= WIDE_ENOUGH and weight[0, 0].numel() > 1
+def pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether a convolution that keeps its size is better left to this module than to the library.
+
+    Parameters
+    ----------
+    x : what goes in (B, I, *size)
+    weight : (O, I, *kernel)
+    """
+    return x.ndim == 5 and min(weight.shape[:2]) >= WIDE_ENOUGH and weight[0, 0].numel() > 1
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, kernel: Sequence[int]) -> Tensor:

@@ -15,7 +15,7 @@ from autoseg.preprocessing.case import crop_case, pack, way
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation
 from autoseg.preprocessing.store import CaseStore
 from autoseg.progress import Progress, silent
-from autoseg.threads import lone_threads
+from autoseg.threads import end, lone_threads
 
 
 def preprocess(
@@ -65,15 +65,15 @@ def make_each(missing: Sequence[Case], make: Callable[[Case], None], total: int,
     """
     done = total - len(missing)
     progress(stage, done, total)
-    with lone_threads(max(1, min(workers or os.cpu_count() or 1, len(missing))), "cases") as pool:
-        futures = {pool.submit(make, case): case for case in missing}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                done += 1
-                progress(stage, done, total, futures[future].name)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    pool = lone_threads(workers or os.cpu_count() or 1)
+    futures = {pool.submit(make, case): case for case in missing}
+    try:
+        for future in as_completed(futures):
+            future.result()
+            done += 1
+            progress(stage, done, total, futures[future].name)
+    finally:
+        end(list(futures))
 
 
 def _make_ready(case: Case, plan: Plan, stores: Mapping[str, CaseStore]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from autoseg.imaging.image import Shape3
+from autoseg.training.buffers import empty
 from autoseg.training.draws import Draw
 from autoseg.training.intensities import changed_channels
-from autoseg.training.memory import empty
 from autoseg.training.moving import move
 
 

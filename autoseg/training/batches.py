@@ -28,8 +28,8 @@ from autoseg.planning.plan import Augmentation, Configuration
 from autoseg.preprocessing.previous import with_previous
 from autoseg.preprocessing.store import ReadyCases, StoredCase
 from autoseg.training import augment
+from autoseg.training.buffers import new
 from autoseg.training.draws import Draw, draw, nothing
-from autoseg.training.memory import new
 from autoseg.training.moving import box_shape
 from autoseg.training.previous import damaged
 

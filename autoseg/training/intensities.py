@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autoseg.training.buffers import empty
 from autoseg.training.draws import Draw
 from autoseg.training.linear import Line, line, linear
-from autoseg.training.memory import empty
 
 
 def changed_channels(draw: Draw, channels: Sequence[Tensor]) -> Iterator[Tensor]:

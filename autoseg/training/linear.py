@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autoseg.training.memory import empty
+from autoseg.training.buffers import empty
 
 
 @dataclass(frozen=True)

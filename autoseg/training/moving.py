@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autoseg.imaging.image import Shape3
+from autoseg.training.buffers import empty
 from autoseg.training.draws import Draw
 from autoseg.training.linear import Line, line, linear
-from autoseg.training.memory import empty
 
 _BLOCK = (16, 64, 64)  # voxels along Z, Y, X that are sampled at once: their positions and what is read stay in the cache
 

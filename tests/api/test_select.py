@@ -14,7 +14,7 @@ import autoseg
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError
 from autoseg.evaluation.postprocessing import Rule, apply_rules
-from autoseg.evaluation.selected import read_selection, write_selection
+from autoseg.evaluation.selection_file import read_selection, write_selection
 from autoseg.imaging.image import Geometry, LabelMap
 from autoseg.imaging.read import read_labels
 from autoseg.imaging.write import write_labels

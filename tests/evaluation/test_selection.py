@@ -10,8 +10,8 @@ import pytest
 
 from autoseg.errors import AutosegError
 from autoseg.evaluation.postprocessing import Rule
-from autoseg.evaluation.selected import SelectedMember, Selection, read_selection, write_selection
 from autoseg.evaluation.selection import candidates_of, choose
+from autoseg.evaluation.selection_file import SelectedMember, Selection, read_selection, write_selection
 
 COSTS = {"2d": 1.0, "3d": 10.0}
 

@@ -68,6 +68,10 @@ def test_threads_share_the_blocks_and_change_nothing(threads: int) -> None:
     assert torch.get_num_threads() == threads
     first, second = (winograd.weight_gradient(x, gradient, (3, 3, 3)) for _ in range(2))
     assert torch.equal(first, second)
+    leaf = weight.double().requires_grad_()
+    exact(x, leaf).backward(gradient.double())
+    assert leaf.grad is not None
+    assert_near(first, leaf.grad)
 
 
 def test_a_layer_takes_this_way_where_it_pays(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
@@ -93,9 +97,24 @@ def test_a_layer_takes_this_way_where_it_pays(monkeypatch: pytest.MonkeyPatch, t
         assert_near(found.grad, right.grad)
     taken.clear()
     with torch.inference_mode():
-        ours(x[:, :, :5])  # two blocks for five planes: more work than direct sums
-        ours(x[:, :, :, :15])
+        for few in (x[:, :, :5], x[:, :, :, :15], x[:, :, :1]):  # two tiles for five planes, small planes, nothing along Z
+            wide = few.repeat(9, 1, 1, 1, 1).contiguous(memory_format=LAST)  # tiles enough for any number of threads
+            assert ours(wide).shape == wide.shape
     assert taken == []
+    ours(x).mul_(2)  # what a layer gives is its own
+
+
+@pytest.mark.parametrize(("tiles", "count"), [(17, 8), (5, 3), (9, 4), (2, 8)])
+def test_every_thread_has_tiles(monkeypatch: pytest.MonkeyPatch, tiles: int, count: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    shares: list[int] = []
+    monkeypatch.setattr(winograd, "map_in_order", lambda work, pieces: shares.extend(map(len, pieces)) or [])
+    try:
+        winograd.convolve(torch.zeros(1, 1, 4 * tiles, 2, 2).to(memory_format=LAST), torch.zeros(1, 1, 3, 3, 3), None)
+    finally:
+        torch.set_num_threads(before)
+    assert len(shares) == min(tiles, count) and sum(shares) == tiles and max(shares) - min(shares) <= 1
 
 
 @pytest.mark.parametrize("other", ["AVX512", "DEFAULT"])

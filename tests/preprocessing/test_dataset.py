@@ -19,8 +19,9 @@ from autoseg.imaging.read import read_image, read_labels
 from autoseg.imaging.write import write_image, write_labels
 from autoseg.planning.plan import Plan, write_plan
 from autoseg.preprocessing.case import prepare
-from autoseg.preprocessing.dataset import preprocess
+from autoseg.preprocessing.dataset import make_each, preprocess
 from autoseg.preprocessing.store import CaseStore
+from autoseg.progress import silent
 
 
 @pytest.fixture
@@ -152,12 +153,13 @@ def test_only_the_store_that_lacks_a_case_gets_it(
         require_same(store, fresh[name], cases)
 
 
-def test_tensor_operations_have_their_threads_back(plan: Plan, make_case: Callable[..., Case], tmp_path: Path) -> None:
-    before = torch.get_num_threads()
+def test_workers_compute_alone(make_case: Callable[..., Case]) -> None:
+    before, seen = torch.get_num_threads(), []
     try:
         torch.set_num_threads(3)
-        preprocess([make_case()], plan, {"small": store_of(tmp_path / "ready", plan)})
-        assert torch.get_num_threads() == 3
+        cases = [make_case(name=name) for name in "abcd"]
+        make_each(cases, lambda _: seen.append(torch.get_num_threads()), 4, workers=2, progress=silent, stage="work")
+        assert seen == [1] * 4 and torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
 
