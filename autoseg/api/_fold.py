@@ -24,7 +24,10 @@ from autoseg.training.run import has_ended, read_run
 from autoseg.training.trainer import Outcome, Trainer
 
 CASES = "cases.json"
-TOO_LARGE = "Plan for less memory (autoseg plan DATASET --gpu-memory GB --force), close other programs that use it, or train with --device cpu."
+TOO_LARGE = (
+    "Make patch_size or batch_size in the plan smaller, plan anew for less memory (autoseg plan DATASET --gpu-memory GB --force),"
+    " or close other programs."
+)
 VALIDATION_SEED = 7_919  # added to the seed, so that validation patches are drawn apart from training patches
 
 

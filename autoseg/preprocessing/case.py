@@ -8,6 +8,7 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3, Spacing3
 from autoseg.imaging.normalize import Linear
 from autoseg.imaging.resample import coarse_axis, resample, resample_labels
 from autoseg.planning.plan import Configuration, Normalization, Plan
+from autoseg.planning.schema.configuration import MOST_VOXELS
 from autoseg.preprocessing.packed import Packed, pack_steps, pack_whole_numbers
 
 Voxel = TypeVar("Voxel", bound=np.generic)
@@ -198,6 +200,12 @@ def _placement(geometry: Geometry, box: crop.Box, order: tuple[int, int, int], c
     target_spacing = _target_spacing(configuration, spacing)
     shape = _shape3(box[axis].stop - box[axis].start for axis in order)
     ready_shape = _shape3(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, target_spacing, strict=True))
+    if prod(ready_shape) > MOST_VOXELS:
+        wanted, own = (" x ".join(f"{size:g}" for size in sizes) for sizes in (target_spacing, spacing))
+        raise PlanError(
+            f"At the plan's spacing of {wanted} mm it would have {prod(ready_shape):.2g} voxels, more than any computer can hold; its own is"
+            f" {own} mm. Correct the spacing in the plan."
+        )
     return Placement(geometry, box, order, shape, spacing, target_spacing), ready_shape
 
 

@@ -142,3 +142,10 @@ def test_faults_are_named(small_plan: Plans) -> None:
     rgb = small_plan(scheme="rgb_to_0_1")
     with pytest.raises(AutosegError, match="0 to 255, found"):
         prepare(Image(image.array * 9, image.geometry), None, rgb, rgb.configuration("small"))
+
+
+def test_a_spacing_that_no_computer_can_hold_is_refused(small_plan: Plans) -> None:
+    image, _ = scan()
+    plan = small_plan(spacing=(0.001, 0.001, 0.001))
+    with pytest.raises(PlanError, match=r"0\.001 x 0\.001 x 0\.001 mm it would have 6\.3e\+11 voxels.*its own is 1 x 1 x 1 mm"):
+        prepare(image, None, plan, plan.configuration("small"))
