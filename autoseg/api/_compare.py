@@ -12,6 +12,7 @@ from autoseg.evaluation.compare import compare as compare_evaluations
 from autoseg.evaluation.evaluate import evaluate_folder
 from autoseg.evaluation.schemes import scheme_named
 from autoseg.files import require_writable, sweep
+from autoseg.imaging.sources import LabelSource
 from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
 
@@ -67,7 +68,7 @@ def compare(
     found = {name: segmentations_in(folder) for name, folder in contestants.items()}
     require_same_cases(found)
     known = find_references(Path(references))
-    judged = [file for files in found.values() for file in files.values()]
+    judged: list[LabelSource] = [file for files in found.values() for file in files.values()]
     judged += [known[case] for case in sorted(set().union(*found.values())) if case in known]
     place = Workspace.find(workspace)
     first = next(iter(contestants.values()))

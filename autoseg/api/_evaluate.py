@@ -15,6 +15,7 @@ from autoseg.evaluation.schemes import scheme_named
 from autoseg.evaluation.targets import targets_from_regions, targets_of
 from autoseg.files import require_writable, sweep
 from autoseg.imaging.read import stem_of
+from autoseg.imaging.sources import LabelSource
 from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
 
@@ -70,7 +71,7 @@ def evaluate(
     if Path(predictions).is_file() and Path(references).is_file():  # two files are compared whatever they are called
         predicted = dict(zip(known, predicted.values(), strict=True))
     place = Workspace.find(workspace)
-    judged = [*predicted.values(), *(known[case] for case in predicted if case in known)]
+    judged: list[LabelSource] = [*predicted.values(), *(known[case] for case in predicted if case in known)]
     labels, targets = what_to_judge(Path(predictions), Path(references), judged, list(known.values()), dataset, regions, place, notify)
     folder = Path(output) if output else _folder_of(Path(predictions))
     require_writable(folder)
@@ -85,8 +86,8 @@ def evaluate(
 def what_to_judge(
     predictions: Path,
     references: Path,
-    judged: Sequence[Path],
-    known: Sequence[Path],
+    judged: Sequence[LabelSource],
+    known: Sequence[LabelSource],
     dataset: str | None,
     regions: Mapping[str, Sequence[int]] | None,
     place: Workspace,

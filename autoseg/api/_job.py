@@ -132,7 +132,7 @@ def make_job(
         )
     plan.configuration(configuration)
     chosen = pick_device(device)
-    cases = open_dataset(place.raw(dataset)).cases
+    cases = open_dataset(place.raw(dataset), stack=plan.dataset.stack).cases
     folds = _folds(place, plan, cases)
     return Job(
         place, plan, configuration, cases, folds, chosen, length, plan.seed if seed is None else seed, progress, notify, should_stop

@@ -36,12 +36,13 @@ class Planned:
     made_ready: dict[str, int]
 
 
-def check(dataset: str, *, workspace: Path | str | None = None, progress: Progress = silent) -> Report:
+def check(dataset: str, *, stack: Spacing3 | None = None, workspace: Path | str | None = None, progress: Progress = silent) -> Report:
     """Verify every file of a dataset.
 
     Parameters
     ----------
     dataset : its folder's name under `raw_data/`, with or without `Dataset` and the three digits
+    stack : as for `plan`
     workspace : folder with `raw_data/`; by default `AUTOSEG_WORKSPACE`, else the current one
     progress : told which case is done
 
@@ -55,7 +56,7 @@ def check(dataset: str, *, workspace: Path | str | None = None, progress: Progre
         there is no such dataset, or its layout is none that is known
     """
     place = Workspace.find(workspace)
-    return check_dataset(open_dataset(place.raw(place.resolve(dataset))), progress=progress)
+    return check_dataset(open_dataset(place.raw(place.resolve(dataset)), stack=stack), progress=progress)
 
 
 def plan(
@@ -67,6 +68,8 @@ def plan(
     spacing: Spacing3 | None = None,
     source: Path | str | None = None,
     labels: Learned | None = None,
+    stack: Spacing3 | None = None,
+    folds: int | None = None,
     preprocess: bool = True,
     force: bool = False,
     progress: Progress = silent,
@@ -83,8 +86,10 @@ def plan(
     source : a plan to take over instead of deciding: another dataset's name, or a file of ours or of nnU-Net's (`nnUNetPlans.json`)
     labels : "regions" (a sigmoid each; they may overlap) or "classes"; by default regions where the dataset declares them with the values that they
         are written as, as BraTS does
+    stack : millimetres along Z, Y, X: the slices of a patient become one volume of that spacing; by default each is an image of its own
+    folds : number of folds of the cross-validation; by default those that are there, else the division that the dataset comes with, else 5
     preprocess : also make all cases ready
-    force : replace a plan that is there and differs (edited by hand, or made with other settings)
+    force : replace a plan that is there and differs (edited by hand, or made with other settings), and folds that differ
     progress : told how far each stage is
 
     Raises
@@ -103,30 +108,39 @@ def plan(
         require_writable(place.root / "preprocessed" / name)
     sweep(path.parent)
     wishes.require_possible(name, place)
-    report = check_dataset(open_dataset(place.raw(name)), progress=progress)
+    report = check_dataset(open_dataset(place.raw(name), stack=stack), progress=progress)
     report.require_clean()
     facts = fingerprint(report.dataset, report.facts)
     made = decide(wishes, facts, describe_dataset(report.dataset), place)
     made = keep(made, path, force=force)
     write_fingerprint(facts, place.fingerprint(name))
-    _provide_folds(place, report.dataset, made.seed, force)
+    _provide_folds(place, report.dataset, made.seed, folds, force)
     place.set_current(name)
     ready = _preprocess_all(place, report.dataset, made, progress) if preprocess else {}
     return Planned(made, path, report, ready)
 
 
-def _provide_folds(place: Workspace, dataset: Dataset, seed: int, force: bool) -> None:
-    """Divide the cases where that was not done yet; with `force` also where cases came or went (the old division is kept beside the new)."""
+def _provide_folds(place: Workspace, dataset: Dataset, seed: int, count: int | None, force: bool) -> None:
+    """Divide the cases where that was not done yet; with `force` also where cases came or went, or another number is asked for.
+
+    The old division is kept beside the new.
+    """
     path = place.folds(dataset.name)
+    made = make_folds(dataset.cases, seed=seed, count=count)
     if path.is_file():
         try:
-            read_folds(path, [case.name for case in dataset.cases])
-            return
+            there = read_folds(path, [case.name for case in dataset.cases])
+            if count is None or len(there.validation) == len(made.validation):
+                return
+            raise AutosegError(
+                f"{path} divides the cases into {len(there.validation)} fold(s), and {len(made.validation)} are asked for."
+                " Trained folds belong to the old division: leave out --folds, or replace it with --force."
+            )
         except AutosegError:
             if not force:
                 raise
         path.replace(path.with_name(f"{path.name}.bak"))
-    write_folds(make_folds(dataset.cases, seed=seed), path)
+    write_folds(made, path)
 
 
 def _preprocess_all(place: Workspace, dataset: Dataset, made: Plan, progress: Progress) -> dict[str, int]:

@@ -122,7 +122,7 @@ def predict(
         raise AutosegError(
             f"{target} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
         )
-    cases = find_all_cases(sources, trained[0].plan.dataset.channel_names)
+    cases = find_all_cases(sources, trained[0].plan.dataset.channel_names, stack=trained[0].plan.dataset.stack)
     require_writable(target)
     segmenter, made_by = place_together(trained, chosen, step=step, mirror=mirror)
     for folders, source in zip(models.members, made_by, strict=True):

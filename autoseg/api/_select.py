@@ -110,7 +110,7 @@ def select(
     remarks = _remarks(place, name, compared, shared)
     for remark in remarks:
         notify(remark)
-    known = {case.name: case for case in open_dataset(place.raw(name)).cases if case.label is not None}
+    known = {case.name: case for case in open_dataset(place.raw(name), stack=compared[0].plan.dataset.stack).cases if case.label is not None}
     chosen_device = pick_device(device)
     for one in compared:
         own = _labelled(known, one.folders, place.raw(name))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import WorkspaceOption, headline, show_table, showing_progress
+from autoseg.cli.console import STACK_HELP, WorkspaceOption, headline, in_millimetres, parse_spacing, show_table, showing_progress
 from autoseg.errors import counted
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def check(
     dataset: Annotated[str, typer.Argument(help="Folder in raw_data/, with or without 'Dataset' and the three digits.")],
+    stack: Annotated[str | None, typer.Option(help=STACK_HELP)] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Verify every file of a dataset. Everything that is wrong is listed at once."""
@@ -20,9 +21,10 @@ def check(
     from autoseg.workspace import Workspace
 
     name = Workspace.find(workspace).resolve(dataset)
-    headline("check", dataset=name)
+    spacing = parse_spacing("--stack", stack)
+    headline("check", dataset=name, stack=in_millimetres(spacing))
     with showing_progress() as progress:
-        report = api.check(name, workspace=workspace, progress=progress)
+        report = api.check(name, stack=spacing, workspace=workspace, progress=progress)
     show_warnings(report)
     report.require_clean()
     found = report.dataset

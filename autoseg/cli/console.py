@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from autoseg.errors import Interrupted
+from autoseg.errors import AutosegError, Interrupted
 from autoseg.progress import Progress, duration
 
 WorkspaceOption = Annotated[
@@ -23,6 +23,9 @@ WorkspaceOption = Annotated[
 ]
 DatasetOption = Annotated[str | None, typer.Option("--dataset", "-d", help="Dataset. Default: the one last planned.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+
+STACK_HELP = "Make volumes of the slices of each patient, of this spacing: millimetres along Z,Y,X, such as 5,1,1."
+Spacing = tuple[float, float, float]
 
 LINE_EVERY = 15.0  # seconds between lines of progress where there is no terminal
 
@@ -40,6 +43,30 @@ def note(text: str) -> None:
 def same_place(dataset: str | None, workspace: Path | None) -> str:
     """The options that a next command needs to find what this one worked on; where they were given."""
     return (f" -d {dataset}" if dataset else "") + (f" -w {shlex.quote(str(workspace))}" if workspace else "")
+
+
+def parse_spacing(option: str, text: str | None) -> Spacing | None:
+    """Three numbers, millimetres along Z, Y, X, as the user wrote them for an option.
+
+    Raises
+    ------
+    AutosegError
+        they are not three, or not above zero
+    """
+    if text is None:
+        return None
+    try:
+        z, y, x = (float(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        raise AutosegError(f"{option} {text}: three numbers are needed, millimetres along Z,Y,X, such as 1,1,1.") from None
+    if not all(0 < size < float("inf") for size in (z, y, x)):
+        raise AutosegError(f"{option} {text}: millimetres must be above zero.")
+    return z, y, x
+
+
+def in_millimetres(spacing: Spacing | None) -> str | None:
+    """A spacing in words; None stays."""
+    return None if spacing is None else " x ".join(f"{size:g}" for size in spacing) + " mm"
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:

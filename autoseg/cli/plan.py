@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 import typer
 
 from autoseg.cli.check import show_warnings
-from autoseg.cli.console import WorkspaceOption, headline, note, same_place, showing_progress
+from autoseg.cli.console import STACK_HELP, Spacing, WorkspaceOption, headline, in_millimetres, note, parse_spacing, same_place, showing_progress
 from autoseg.cli.decisions import show_configurations, show_reasons
 from autoseg.errors import AutosegError, counted
 
@@ -21,7 +21,7 @@ class Wishes(TypedDict):
 
     preset: str | None
     gpu_memory_gb: float | Literal["auto"] | None
-    spacing: tuple[float, float, float] | None
+    spacing: Spacing | None
     source: str | None
     labels: Literal["classes", "regions"] | None
 
@@ -35,6 +35,8 @@ def plan(
     spacing: Annotated[str | None, typer.Option(help="Resample 3D data to this spacing: millimetres along Z,Y,X, such as 1,1,1.")] = None,
     source: Annotated[str | None, typer.Option("--from", help="Take over the plan of another dataset, or a plan file, ours or nnU-Net's.")] = None,
     labels: Annotated[str | None, typer.Option(help="What networks learn: classes or regions. Default: regions where declared.")] = None,
+    stack: Annotated[str | None, typer.Option(help=STACK_HELP)] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of folds. Default: as the dataset comes divided, else 5.")] = None,
     preprocess: Annotated[bool, typer.Option("--preprocess/--no-preprocess", help="Make the cases ready for training too.")] = True,
     explain: Annotated[bool, typer.Option("--explain", help="Show every decision and reason; a plan that is there is only read.")] = False,
     validate: Annotated[Path | None, typer.Option("--validate", help="Only check this plan, for one that was edited.")] = None,
@@ -47,17 +49,19 @@ def plan(
     """Decide everything about a dataset. Its files are checked first, and its cases made ready for training afterwards."""
     from autoseg import api
 
-    memory, target = _memory(gpu_memory), _spacing(spacing)
+    memory, target = _memory(gpu_memory), parse_spacing("--spacing", spacing)
     wishes: Wishes = {"preset": preset, "gpu_memory_gb": memory, "spacing": target, "source": source, "labels": _labels(labels)}
     asked = (preset, gpu_memory, spacing, source, labels)
     if validate is not None:
-        if (dataset, fingerprint, dataset_json, output, *asked) != (None,) * 9:
+        if (dataset, fingerprint, dataset_json, output, stack, folds, *asked) != (None,) * 11:
             raise AutosegError("--validate only checks a plan: leave out everything else but --explain.")
         _validate(validate, explain)
         return
     if dataset is None:
         if fingerprint is None and source is None:
             raise AutosegError("Name a dataset (autoseg plan NAME), a fingerprint (--fingerprint FILE), or a plan to check (--validate FILE).")
+        if (stack, folds) != (None, None):
+            raise AutosegError("--stack and --folds are about images, and this plan is made without: leave them out.")
         headline("plan", fingerprint=fingerprint, **_understood(wishes))
         made = api.plan_from_files(fingerprint, dataset_json=dataset_json, output=output, force=force, workspace=workspace, **wishes)
         _show(made, explain, device=None)
@@ -65,9 +69,10 @@ def plan(
         return
     if (fingerprint, dataset_json, output) != (None, None, None):
         raise AutosegError(f"--fingerprint, --dataset-json and -o plan without images: leave out {dataset}, or leave out these.")
-    if explain and not force and asked == (None,) * 5 and _explain_what_is_there(dataset, workspace):
+    if explain and not force and (stack, folds, *asked) == (None,) * 7 and _explain_what_is_there(dataset, workspace):
         return
-    _plan_dataset(dataset, wishes, workspace=workspace, explain=explain, preprocess=preprocess, force=force)
+    slices = parse_spacing("--stack", stack)
+    _plan_dataset(dataset, wishes, stack=slices, folds=folds, workspace=workspace, explain=explain, preprocess=preprocess, force=force)
 
 
 def _explain_what_is_there(dataset: str, workspace: Path | None) -> bool:
@@ -84,14 +89,16 @@ def _explain_what_is_there(dataset: str, workspace: Path | None) -> bool:
     return True
 
 
-def _plan_dataset(dataset: str, wishes: Wishes, *, workspace: Path | None, explain: bool, preprocess: bool, force: bool) -> None:
+def _plan_dataset(
+    dataset: str, wishes: Wishes, *, stack: Spacing | None, folds: int | None, workspace: Path | None, explain: bool, preprocess: bool, force: bool
+) -> None:
     from autoseg import api
     from autoseg.workspace import Workspace
 
     name = Workspace.find(workspace).resolve(dataset)
-    headline("plan", dataset=name, **_understood(wishes))
+    headline("plan", dataset=name, **_understood(wishes), stack=in_millimetres(stack), folds=folds)
     with showing_progress() as progress:
-        made = api.plan(name, workspace=workspace, preprocess=preprocess, force=force, progress=progress, **wishes)
+        made = api.plan(name, stack=stack, folds=folds, workspace=workspace, preprocess=preprocess, force=force, progress=progress, **wishes)
     show_warnings(made.report)
     _show(made.plan, explain, device="auto" if preprocess else None)
     _tell_ready(made)
@@ -107,7 +114,7 @@ def _understood(wishes: Wishes) -> dict[str, object]:
         "preset": wishes["preset"] or "default",
         "memory": f"{memory:g} GB" if isinstance(memory, float) else memory,
         "labels": wishes["labels"],
-        "spacing": spacing and " x ".join(f"{size:g}" for size in spacing) + " mm",
+        "spacing": in_millimetres(spacing),
     }
 
 
@@ -162,15 +169,3 @@ def _labels(text: str | None) -> Literal["classes", "regions"] | None:
         case None | "classes" | "regions":
             return text
     raise AutosegError(f"--labels {text}: choose classes or regions.")
-
-
-def _spacing(text: str | None) -> tuple[float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        z, y, x = (float(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        raise AutosegError(f"--spacing {text}: three numbers are needed, millimetres along Z,Y,X, such as 1,1,1.") from None
-    if not all(0 < size < float("inf") for size in (z, y, x)):
-        raise AutosegError(f"--spacing {text}: millimetres must be above zero.")
-    return z, y, x

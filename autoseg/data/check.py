@@ -15,11 +15,12 @@ from functools import partial
 from autoseg.data.dataset import Case, Dataset, Finding, Labels
 from autoseg.data.facts import CaseFacts
 from autoseg.data.inspection import Inspection, inspect
-from autoseg.errors import DatasetError
+from autoseg.errors import DatasetError, listing
 from autoseg.progress import Progress, silent
 
 # Intensities kept over all cases and for each channel: percentiles are exact to far below a grey value, and four channels take 160 MB.
 FOREGROUND_SAMPLES = 10_000_000
+FEW = 5  # segmentations without foreground that are named one by one
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def check(dataset: Dataset, *, foreground_limit: int | None = None, workers: int
         *_dataset_faults(dataset),
         *_unused_classes(labels, seen, inspections),
         *(finding for inspection in inspections for finding in inspection.findings),
+        *_empty(dataset, inspections),
         *_same_images(dataset.cases, inspections),
     ]
     kept = [dataset.labels.values.index(value) for value in labels.values]
@@ -130,6 +132,18 @@ def _unused_classes(labels: Labels, seen: set[int], inspections: list[Inspection
         if value not in seen:
             problem = f"class {name} (value {value}) occurs in none of {readable} segmentations: it cannot be learned"
             yield Finding("warning", "", None, problem, "Look whether the label values are those that are declared, or declare fewer classes.")
+
+
+def _empty(dataset: Dataset, inspections: list[Inspection]) -> Iterator[Finding]:
+    """Segmentations without foreground: each on its own where they are few, else together."""
+    foreground = set(dataset.labels.values[1:])
+    empty = [case for case, one in zip(dataset.cases, inspections, strict=True) if one.label_values and not foreground & one.label_values.keys()]
+    if len(empty) <= FEW:
+        for case in empty:
+            yield Finding("warning", case.name, case.label, "the segmentation has no foreground", "Look whether the right file was exported.")
+        return
+    problem = f"{len(empty)} of {len(dataset.cases)} segmentations have no foreground ({listing(case.name for case in empty)})"
+    yield Finding("warning", "", None, problem, "That is usual of slices; else look whether the right files were exported.")
 
 
 def _same_images(cases: tuple[Case, ...], inspections: list[Inspection]) -> Iterator[Finding]:

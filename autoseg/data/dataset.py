@@ -8,9 +8,15 @@
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from autoseg.imaging.image import Spacing3
+from autoseg.imaging.sources import ImageSource, LabelSource, Source, all_files
+
+Part = Literal["training", "validation"]
 
 
 @dataclass(frozen=True)
@@ -90,15 +96,27 @@ class Case:
     Attributes
     ----------
     name : unique in its dataset; names every file that is made of the case
-    channels : one file for each channel in the dataset's channel order, or a single file that holds all channels
+    channels : one source for each channel in the dataset's channel order, or a single one that holds all channels
     label : the segmentation, or None for a case to predict
     group : cases of one group (a patient) never part between training and validation
+    part : "training" or "validation" where the dataset comes divided; else None
     """
 
     name: str
-    channels: tuple[Path, ...]
-    label: Path | None
+    channels: tuple[ImageSource, ...]
+    label: LabelSource | None
     group: str
+    part: Part | None = None
+
+    @property
+    def scans(self) -> tuple[Path, ...]:
+        """Every file that its channels are read from."""
+        return all_files(self.channels)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that it is read from, the segmentation's last."""
+        return all_files((*self.channels, self.label))
 
 
 @dataclass(frozen=True)
@@ -109,13 +127,14 @@ class Dataset:
     ----------
     name : the folder's name under `raw_data/`
     root : the folder
-    layout : "nnunet", "decathlon" or "brats"
+    layout : "nnunet", "decathlon", "brats", "lgg" or "coco"
     channel_names : in the order of `Case.channels`
     labels : see `Labels`
     cases : sorted by name, each with a label
     file_ending : what predictions are written as (".nii.gz", ".nrrd", ".png", ...)
     notes : what the reader should know about how the folder was understood (a segmentation with an unusual name, folders passed over)
     problems : what keeps the folder from being used (a missing modality, a label value of two meanings): `Finding` texts for the check
+    stack : millimetres along Z, Y, X where slices were made volumes; else None
     """
 
     name: str
@@ -127,6 +146,7 @@ class Dataset:
     file_ending: str
     notes: tuple[str, ...] = ()
     problems: tuple["Finding", ...] = ()
+    stack: Spacing3 | None = None
 
 
 @dataclass(frozen=True)
@@ -137,13 +157,13 @@ class Finding:
     ----------
     severity : "error" stops the work, "warning" does not
     case : the case's name, or "" where the whole dataset is meant
-    file : the file or folder, or None
+    file : the file or folder, what it is part of, or None
     problem : what is wrong, with numbers
     mend : what to do
     """
 
     severity: str
     case: str
-    file: Path | None
+    file: Source | None
     problem: str
     mend: str

@@ -2,6 +2,7 @@
 
 - Cases of one patient stay together: a network that has seen a patient's first scan must not be judged on the second.
 - Five folds where there are five patients, fewer where there are fewer; two patients are enough.
+- A dataset that comes divided has one fold, its own, unless another number is asked for.
 - Kept as JSON that a person can edit; what was edited is checked before it is used.
 """
 
@@ -31,20 +32,24 @@ class Folds(BaseModel):
     validation: tuple[tuple[str, ...], ...]
 
 
-def make_folds(cases: Sequence[Case], *, seed: int, count: int = 5) -> Folds:
-    """Divide cases at random into folds of nearly the same number of cases, groups never parted.
+def make_folds(cases: Sequence[Case], *, seed: int, count: int | None = None) -> Folds:
+    """The division that the dataset came with; else cases at random in folds of nearly the same number of cases, groups never parted.
 
     Parameters
     ----------
     cases : in any order; the folds do not depend on it
     seed : the same seed gives the same folds
-    count : at least 2; where there are fewer groups, there are as many folds as groups
+    count : at least 2; where there are fewer groups, there are as many folds as groups. None: as the dataset is divided, else 5
 
     Raises
     ------
     AutosegError
         there are fewer than two groups, or `count` is below 2
     """
+    given = tuple(sorted(case.name for case in cases if case.part == "validation"))
+    if count is None and given:
+        return Folds(validation=(given,))
+    count = 5 if count is None else count
     if count < 2:
         raise AutosegError(f"A cross-validation needs at least 2 folds, not {count}. To train on all cases, choose fold 'all'.")
     groups: dict[str, list[str]] = {}

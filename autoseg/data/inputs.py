@@ -8,21 +8,24 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autoseg.data._loose_files import group_files, group_numbered, group_whole, require_complete
 from autoseg.data.dataset import Case
-from autoseg.data.layouts import brats, decathlon, nnunet
+from autoseg.data.layouts import brats, coco, decathlon, lgg, nnunet
 from autoseg.data.layouts._brats_folder import CHANNELS, canonical, case_folders, read_case_folder, single_case_name
 from autoseg.data.layouts._description import FILE_NAME, read_channel_names, read_description
-from autoseg.data.layouts._folder import describe, image_files, known_endings
+from autoseg.data.layouts._folder import describe, image_files, is_picture, known_endings
 from autoseg.errors import AutosegError
+from autoseg.imaging.image import Spacing3
 from autoseg.imaging.read import suffix_of
+from autoseg.imaging.sources import Picture
 
 Names = tuple[str, ...]
 
 
-def find_cases(source: Path, channel_names: Sequence[str], *, layout: str | None = None) -> list[Case]:
+def find_cases(source: Path, channel_names: Sequence[str], *, layout: str | None = None, stack: Spacing3 | None = None) -> list[Case]:
     """The cases in `source` that a model with these channels can predict.
 
     Parameters
@@ -30,7 +33,8 @@ def find_cases(source: Path, channel_names: Sequence[str], *, layout: str | None
     source : a folder in any known layout (of nnU-Net's, `imagesTs` comes before `imagesTr`), one BraTS case's folder, a folder of files
         `<case>_0000.ext`, `<case>_<channel name>.ext` or `<case>.ext` (one channel, or all channels in one file), or one file
     channel_names : the model's channels, in its order
-    layout : "nnunet", "decathlon", "brats" or "files"; None recognises it
+    layout : "nnunet", "decathlon", "coco", "lgg", "brats" or "files"; None recognises it
+    stack : millimetres along Z, Y, X where the model learned volumes of a patient's slices
 
     Returns
     -------
@@ -42,18 +46,19 @@ def find_cases(source: Path, channel_names: Sequence[str], *, layout: str | None
         nothing was found, a channel is missing, names of channels do not agree, or two cases share a name
     """
     names = tuple(channel_names)
-    if layout is not None and layout not in _READERS:
-        raise AutosegError(f"There is no layout '{layout}'. Known are: {', '.join(_READERS)}.")
+    if layout not in (None, "lgg", *_READERS):
+        raise AutosegError(f"There is no layout '{layout}'. Known are: lgg, {', '.join(_READERS)}.")
     if not os.path.lexists(source):
         raise AutosegError(f"{source} does not exist. Name a folder of images, one case's folder or one image file.")
     if source.is_file():
         if suffix_of(source) is None:
             raise AutosegError(f"{source} is no image that can be read. Known endings are {known_endings()}.")
-        return group_files([source], names)
-    return _READERS[layout or _recognise(source, names)](source, names)
+        return _pictures(group_files([source], names), names)
+    found = layout or _recognise(source, names)
+    return lgg.to_predict(source, stack=stack) if found == "lgg" else _READERS[found](source, names)
 
 
-def find_all_cases(sources: Sequence[Path], channel_names: Sequence[str]) -> list[Case]:
+def find_all_cases(sources: Sequence[Path], channel_names: Sequence[str], *, stack: Spacing3 | None = None) -> list[Case]:
     """The cases in several folders and files, such as a shell makes of `cases/*`; files that are named one by one are grouped into cases.
 
     Returns
@@ -67,10 +72,10 @@ def find_all_cases(sources: Sequence[Path], channel_names: Sequence[str]) -> lis
     """
     files = [source for source in sources if source.is_file() and suffix_of(source)]
     if len(files) < 2:
-        found = [(source, find_cases(source, channel_names)) for source in sources]
+        found = [(source, find_cases(source, channel_names, stack=stack)) for source in sources]
     else:
-        found = [(source, find_cases(source, channel_names)) for source in sources if source not in files]
-        found.append((files[0].parent, group_files(files, tuple(channel_names))))
+        found = [(source, find_cases(source, channel_names, stack=stack)) for source in sources if source not in files]
+        found.append((files[0].parent, _pictures(group_files(files, tuple(channel_names)), tuple(channel_names))))
     origin: dict[str, Path] = {}
     for source, cases in found:
         for case in cases:
@@ -83,6 +88,10 @@ def find_all_cases(sources: Sequence[Path], channel_names: Sequence[str]) -> lis
 def _recognise(source: Path, names: Names) -> str:
     if decathlon.recognises(source):
         return "decathlon"
+    if coco.recognises(source):
+        return "coco"
+    if names == lgg.CHANNELS and lgg.to_predict(source):
+        return "lgg"
     if nnunet.recognises(source) and (_nnunet_folder(source) or "dataset" in (read_description(source) or {})):
         return "nnunet"
     if all(canonical(name) in CHANNELS for name in names) and (single_case_name(source) or _has_case_folders(source)):
@@ -165,6 +174,23 @@ def _from_brats(source: Path, names: Names) -> list[Case]:
     return [cases[name] for name in sorted(cases)]
 
 
+def _from_coco(source: Path, names: Names) -> list[Case]:
+    return _pictures(group_whole(coco.to_predict(source)), names)
+
+
+def _pictures(cases: Sequence[Case], names: Names) -> list[Case]:
+    """The same cases; for a model of pictures each is read in grey or in colours, as the model was trained."""
+    if names not in (coco.GREY, coco.COLOURS):
+        return list(cases)
+    colours = names == coco.COLOURS
+
+    def as_learned(case: Case) -> Case:
+        pictures = is_picture(case.files[0])
+        return replace(case, channels=tuple(Picture(file, colours) for file in case.files)) if pictures else case
+
+    return [as_learned(case) for case in cases]
+
+
 def _has_case_folders(source: Path) -> bool:
     return not read_case_folder(source).modalities and brats.recognises(source)
 
@@ -176,12 +202,13 @@ def _from_files(source: Path, names: Names) -> list[Case]:
             f"{source} holds no images to predict: {describe(source)}. Looked for files <case>_0000, <case>_<channel> or <case> ending with"
             f" {known_endings()}, folders of BraTS cases, and folders with a dataset.json. The model's channels are {', '.join(names)}."
         )
-    return group_files(files, names)
+    return _pictures(group_files(files, names), names)
 
 
 _READERS: dict[str, Callable[[Path, Names], list[Case]]] = {
     "nnunet": _from_nnunet,
     "decathlon": _from_decathlon,
+    "coco": _from_coco,
     "brats": _from_brats,
     "files": _from_files,
 }

@@ -9,7 +9,6 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from autoseg.errors import AutosegError, GeometryMismatch
 from autoseg.imaging.crop import bounding_box
 from autoseg.imaging.image import Geometry, LabelMap, Shape3, require_same_grid
 from autoseg.imaging.read import read_labels, read_stored
+from autoseg.imaging.sources import ImageSource, LabelSource, Source, files_of
 from autoseg.imaging.values import count_values
 
 LARGEST_RATIO_OF_SPACINGS = 100.0
@@ -44,6 +44,7 @@ class _Scan:
 
 
 Decoded = TypeVar("Decoded", _Scan, LabelMap)
+From = TypeVar("From", ImageSource, LabelSource)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def inspect(case: Case, dataset: Dataset, *, foreground_limit: int) -> Inspectio
     foreground_limit : largest number of foreground voxels to keep the intensities of
     """
     findings: list[Finding] = []
-    images: dict[Path, _Scan] = {}
+    images: dict[ImageSource, _Scan] = {}
     for file in case.channels:
         image = _decode(_scan, case, file)
         if isinstance(image, Finding):
@@ -102,8 +103,8 @@ def inspect(case: Case, dataset: Dataset, *, foreground_limit: int) -> Inspectio
     return Inspection(tuple(findings), facts, values, _digest(images) if complete else "")
 
 
-def _scan(path: Path) -> _Scan:
-    voxels, geometry = read_stored(path)
+def _scan(source: ImageSource) -> _Scan:
+    voxels, geometry = read_stored(source)
     small = voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 2
     array: NDArray[np.generic] = np.ascontiguousarray(voxels, None if small else np.float32)
     return _Scan(array, geometry, tuple((float(channel.min()), float(channel.max())) for channel in array))
@@ -115,24 +116,25 @@ def _label(case: Case) -> LabelMap | Finding:
     return _decode(read_labels, case, case.label)
 
 
-def _decode(reader: Callable[[Path], Decoded], case: Case, file: Path) -> Decoded | Finding:
-    if not file.exists():
-        return Finding("error", case.name, file, "the file does not exist", "Add the file, or take the case out of the dataset.")
+def _decode(reader: Callable[[From], Decoded], case: Case, source: From) -> Decoded | Finding:
+    for file in files_of(source):
+        if not file.exists():
+            return Finding("error", case.name, file, "the file does not exist", "Add the file, or take the case out of the dataset.")
     try:
-        return reader(file)
+        return reader(source)
     except AutosegError as error:
-        problem = str(error).removeprefix(f"{file} ")  # the finding names the file itself
-        return Finding("error", case.name, file, problem, "Or take the case out of the dataset.")
+        problem = str(error).removeprefix(f"{source} ")  # the finding names the file itself
+        return Finding("error", case.name, source, problem, "Or take the case out of the dataset.")
 
 
-def _channel_faults(case: Case, images: dict[Path, _Scan], names: tuple[str, ...]) -> Iterator[Finding]:
+def _channel_faults(case: Case, images: dict[ImageSource, _Scan], names: tuple[str, ...]) -> Iterator[Finding]:
     channels = sum(len(image.array) for image in images.values())
     if channels != len(names):
         problem = f"{channels} channel(s) instead of {len(names)} ({', '.join(names)})"
         yield Finding("error", case.name, case.channels[0], problem, "Give every case the same channels, or take the case out of the dataset.")
 
 
-def _intensity_faults(case: Case, images: dict[Path, _Scan], names: tuple[str, ...]) -> Iterator[Finding]:
+def _intensity_faults(case: Case, images: dict[ImageSource, _Scan], names: tuple[str, ...]) -> Iterator[Finding]:
     position = 0
     for file, image in images.items():
         for index, channel_ZYX in enumerate(image.array):
@@ -149,10 +151,10 @@ def _intensity_faults(case: Case, images: dict[Path, _Scan], names: tuple[str, .
             position += 1
 
 
-def _grid_faults(case: Case, images: dict[Path, _Scan], labels: LabelMap | None) -> Iterator[Finding]:
+def _grid_faults(case: Case, images: dict[ImageSource, _Scan], labels: LabelMap | None) -> Iterator[Finding]:
     if not images:
         return
-    grids = {file: image.geometry for file, image in images.items()}
+    grids: dict[Source, Geometry] = {file: image.geometry for file, image in images.items()}
     if labels is not None and case.label is not None:
         grids[case.label] = labels.geometry
     (first, expected), *others = grids.items()
@@ -190,8 +192,6 @@ def _label_faults(case: Case, values: dict[int, int], dataset: Dataset) -> Itera
         more = f" and {len(unexpected) - 10} other values" if len(unexpected) > 10 else ""
         problem = f"label value {listed}{more} where only {', '.join(map(str, allowed))} are declared"
         yield Finding("error", case.name, case.label, problem, "Correct the segmentation, or declare the value in the dataset's description.")
-    elif not any(values.get(value) for value in dataset.labels.values[1:]):
-        yield Finding("warning", case.name, case.label, "the segmentation has no foreground", "Look whether the right file was exported.")
 
 
 def _facts(case: Case, dataset: Dataset, images: list[_Scan], labels: LabelMap, values: dict[int, int], foreground_limit: int) -> CaseFacts:
@@ -224,7 +224,7 @@ def _shape_after_crop(images: list[_Scan]) -> Shape3:
     return z, y, x
 
 
-def _digest(images: dict[Path, _Scan]) -> str:
+def _digest(images: dict[ImageSource, _Scan]) -> str:
     """Two checksums of every channel's voxels: no proof against malice, but many times as fast as a cryptographic hash."""
     contents = [_typeless(*channel) for image in images.values() for channel in zip(image.array, image.ranges, strict=True)]
     return " ".join(f"{content.shape} {isal_zlib.crc32(content):08x} {isal_zlib.adler32(content):08x}" for content in contents)

@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from autoseg.data.layouts import open_dataset, recognise
@@ -13,9 +13,10 @@ from autoseg.data.layouts._brats_folder import case_folders, read_case_folder, s
 from autoseg.data.layouts._folder import describe, image_files, known_endings
 from autoseg.errors import AutosegError, listing
 from autoseg.imaging.read import stem_of, suffix_of
+from autoseg.imaging.sources import LabelSource
 
 
-def find_references(source: Path) -> dict[str, Path]:
+def find_references(source: Path) -> Mapping[str, LabelSource]:
     """The label file of each case.
 
     Parameters
@@ -24,7 +25,7 @@ def find_references(source: Path) -> dict[str, Path]:
 
     Returns
     -------
-    case name -> file, sorted by name
+    case name -> its segmentation, sorted by name
 
     Raises
     ------
@@ -38,7 +39,8 @@ def find_references(source: Path) -> dict[str, Path]:
             raise AutosegError(f"{source} is no image that can be read. Known endings are {known_endings()}.")
         return _from_files([source])
     layout = recognise(source)
-    if layout in ("decathlon", "nnunet"):
+    found: Mapping[str, LabelSource]
+    if layout in ("decathlon", "nnunet", "coco", "lgg"):
         found = {case.name: case.label for case in open_dataset(source).cases if case.label is not None}
     elif layout is None and single_case_name(source) is None and image_files(source):
         found = _from_files(image_files(source))
@@ -47,7 +49,7 @@ def find_references(source: Path) -> dict[str, Path]:
     if not found:
         raise AutosegError(
             f"{source} holds no label files: {describe(source)}. Looked for files <case> ending with {known_endings()},"
-            " BraTS cases with a segmentation, and datasets with a dataset.json."
+            " BraTS cases with a segmentation, datasets with a dataset.json, LGG slices with masks, and COCO's annotations."
         )
     return found
 

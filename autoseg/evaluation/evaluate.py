@@ -22,6 +22,7 @@ from autoseg.evaluation.schemes import TOLERANCE, Scheme, scheme_named
 from autoseg.evaluation.targets import targets_of
 from autoseg.imaging.image import LabelMap, Spacing3, require_same_grid
 from autoseg.imaging.read import read_labels, stem_of, suffix_of
+from autoseg.imaging.sources import LabelSource
 from autoseg.imaging.values import count_values
 from autoseg.progress import Progress, silent
 
@@ -30,12 +31,12 @@ _Job = TypeVar("_Job")
 _Answer = TypeVar("_Answer")
 
 
-def labels_from_values(paths: Sequence[Path], *, workers: int | None = None) -> Labels:
+def labels_from_values(sources: Sequence[LabelSource], *, workers: int | None = None) -> Labels:
     """Labels named after the values that the files hold, for data that nobody declared.
 
     Parameters
     ----------
-    paths : label files, at least one
+    sources : label files or what stands for them, at least one
     workers : files looked at together; None: one for each processor
 
     Returns
@@ -47,7 +48,7 @@ def labels_from_values(paths: Sequence[Path], *, workers: int | None = None) -> 
     AutosegError
         a file cannot be read, or there is only background
     """
-    found = _in_threads({str(path): path for path in paths}, _values_in, workers, silent)
+    found = _in_threads({str(source): source for source in sources}, _values_in, workers, silent)
     values = sorted({0}.union(*found.values()))
     if len(values) == 1:
         raise AutosegError("The references hold nothing but background (0): there is nothing to evaluate. Were these the label files?")
@@ -95,7 +96,7 @@ def evaluate_case(
 
 def evaluate_folder(
     predictions: Mapping[str, Path] | Path,
-    references: Mapping[str, Path] | Path,
+    references: Mapping[str, LabelSource] | Path,
     labels: Labels,
     *,
     targets: Sequence[Target] | None = None,
@@ -133,7 +134,8 @@ def evaluate_folder(
     if not tolerance >= 0:
         raise AutosegError(f"The tolerance of the normalised surface Dice is {tolerance} mm; give 0 or more.")
     judged = targets_of(labels) if targets is None else tuple(targets)
-    predicted, expected = (dict(given) if isinstance(given, Mapping) else label_files(given) for given in (predictions, references))
+    predicted = dict(predictions) if isinstance(predictions, Mapping) else label_files(predictions)
+    expected: dict[str, LabelSource] = dict(references if isinstance(references, Mapping) else label_files(references))
     if not predicted:
         raise AutosegError(f"There is no prediction to evaluate{f' in {predictions}' if isinstance(predictions, Path) else ''}.")
     strangers = sorted(predicted.keys() - expected.keys())
@@ -199,7 +201,7 @@ def _tolerance(scheme: Scheme, spacing: Spacing3, tolerance: float) -> float:
     return float(tolerance) if scheme.tolerance is None else scheme.tolerance * min(spacing)
 
 
-def _read_pair(prediction: Path, reference: Path) -> tuple[LabelMap, LabelMap]:
+def _read_pair(prediction: Path, reference: LabelSource) -> tuple[LabelMap, LabelMap]:
     pair = read_labels(prediction), read_labels(reference)
     try:
         require_same_grid(pair[1].geometry, pair[0].geometry)
@@ -211,7 +213,7 @@ def _read_pair(prediction: Path, reference: Path) -> tuple[LabelMap, LabelMap]:
     return pair
 
 
-def _require_declared(pair: Pair, prediction: LabelMap, reference: LabelMap, prediction_file: Path, reference_file: Path) -> None:
+def _require_declared(pair: Pair, prediction: LabelMap, reference: LabelMap, prediction_file: Path, reference_file: LabelSource) -> None:
     strange = (pair.histogram[-1].any(), pair.histogram[:, -1].any())
     for is_strange, labels, file in zip(strange, (prediction, reference), (prediction_file, reference_file), strict=True):
         if is_strange:
@@ -222,8 +224,8 @@ def _require_declared(pair: Pair, prediction: LabelMap, reference: LabelMap, pre
             )
 
 
-def _values_in(path: Path) -> set[int]:
-    return {0, *count_values(read_labels(path).array)}
+def _values_in(source: LabelSource) -> set[int]:
+    return {0, *count_values(read_labels(source).array)}
 
 
 def _in_threads(

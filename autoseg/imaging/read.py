@@ -2,6 +2,7 @@
 
 - A file is read to its last byte or not at all: lengths and checksums are verified wherever a format has them.
 - NIfTI is inflated with ISA-L and decoded in memory; every other format goes through SimpleITK.
+- What is more than one file of voxels (`sources.py`) is put together as it is read.
 - Whatever is wrong with a file, the error names the file, the fault and the mend.
 - NaN and infinity are kept: whether a scan may hold them is not for a reader to decide.
 """
@@ -14,20 +15,22 @@ import numpy as np
 
 from autoseg.errors import AutosegError, GeometryMismatch, UnreadableFile
 from autoseg.imaging import _nifti
+from autoseg.imaging._composed import coloured, marked, painted, stacked
 from autoseg.imaging._integers import narrowed, whole_numbers
 from autoseg.imaging._whole import Voxels, unreadable
 from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
+from autoseg.imaging.sources import Drawing, ImageSource, LabelSource, Mask, Picture, Slices
 
 SUFFIXES = (".nii.gz", ".nrrd", ".tiff", ".jpeg", ".nii", ".mha", ".mhd", ".png", ".tif", ".bmp", ".jpg")
 """The endings that are read and written, longest first."""
 
 
-def read_image(paths: Sequence[Path]) -> Image:
+def read_image(sources: Sequence[ImageSource]) -> Image:
     """Read one scan.
 
     Parameters
     ----------
-    paths : files in channel order; a file with several channels (4-D NIfTI (X, Y, Z, C), RGB picture) adds all of them, alpha is dropped
+    sources : files or slices in channel order; one with several channels (4-D NIfTI (X, Y, Z, C), RGB picture) adds all of them, alpha is dropped
 
     Returns
     -------
@@ -42,30 +45,30 @@ def read_image(paths: Sequence[Path]) -> Image:
     AutosegError
         no file is given, or a file's ending is unknown
     """
-    if not paths:
+    if not sources:
         raise AutosegError("A scan needs at least one file.")
-    voxels, geometry = read_stored(paths[0])
-    files = [voxels]
-    for path in paths[1:]:
-        voxels, found = read_stored(path)
+    voxels, geometry = read_stored(sources[0])
+    parts = [voxels]
+    for source in sources[1:]:
+        voxels, found = read_stored(source)
         try:
             require_same_grid(geometry, found)
         except GeometryMismatch as error:
             raise GeometryMismatch(
-                f"{path} does not lie on the grid of {paths[0]}: {error}. Resample one onto the other, or correct its header."
+                f"{source} does not lie on the grid of {sources[0]}: {error}. Resample one onto the other, or correct its header."
             ) from None
-        files.append(voxels)
+        parts.append(voxels)
     # converted and joined in one go, so that the scan is written once
-    array = np.ascontiguousarray(files[0], np.float32) if len(files) == 1 else np.concatenate(files, dtype=np.float32, casting="unsafe")
+    array = np.ascontiguousarray(parts[0], np.float32) if len(parts) == 1 else np.concatenate(parts, dtype=np.float32, casting="unsafe")
     return Image(array, geometry)
 
 
-def read_labels(path: Path) -> LabelMap:
+def read_labels(source: LabelSource) -> LabelMap:
     """Read a segmentation.
 
     Parameters
     ----------
-    path : a file of one channel, or of several equal ones (a grey picture stored as RGB)
+    source : a file of one channel, or of several equal ones (a grey picture stored as RGB); slices of such, a mask, or a drawing
 
     Returns
     -------
@@ -78,20 +81,31 @@ def read_labels(path: Path) -> LabelMap:
     AutosegError
         a value is not a whole number (the text names it and its voxel), or the channels differ
     """
-    voxels, geometry = read_stored(path)
+    if isinstance(source, Drawing):
+        return LabelMap(*painted(source))
+    if isinstance(source, Mask):
+        voxels, geometry = read_stored(source.of)
+        return LabelMap(marked(voxels), geometry)
+    voxels, geometry = read_stored(source)
     if len(voxels) > 1 and any((channel != voxels[0]).any() for channel in voxels[1:]):
-        raise AutosegError(f"{path} holds {len(voxels)} different channels, but a label map has one. Save one label value for each voxel.")
-    return LabelMap(narrowed(whole_numbers(voxels[0], str(path))), geometry)
+        raise AutosegError(f"{source} holds {len(voxels)} different channels, but a label map has one. Save one label value for each voxel.")
+    return LabelMap(narrowed(whole_numbers(voxels[0], str(source))), geometry)
 
 
-def read_stored(path: Path) -> tuple[Voxels, Geometry]:
-    """Read one file as it is: voxels (C, Z, Y, X) of the type that it stores, floats where its header scales them, and the grid.
+def read_stored(source: ImageSource) -> tuple[Voxels, Geometry]:
+    """Read voxels as they are: (C, Z, Y, X) of the type that the file stores, floats where its header scales them, and the grid.
 
     Raises
     ------
     UnreadableFile, AutosegError
         as for `read_image`
     """
+    if isinstance(source, Slices):
+        return stacked(source, _read_file)
+    return coloured(source, _read_file) if isinstance(source, Picture) else _read_file(source)
+
+
+def _read_file(path: Path) -> tuple[Voxels, Geometry]:
     with _opening(path) as suffix:
         if suffix.startswith(".nii"):
             return _nifti.read(path)

@@ -174,7 +174,7 @@ def is_finished(case: Case, target: Path, *, probabilities: bool = False) -> boo
 
 
 def _all_newer(case: Case, wanted: Sequence[Path]) -> bool:
-    before = [path for path in (*case.channels, wanted[0].with_name(RECORD)) if path.is_file()]  # a missing image is the reader's to name
+    before = [path for path in (*case.scans, wanted[0].with_name(RECORD)) if path.is_file()]  # a missing image is the reader's to name
     newest = max((path.stat().st_mtime_ns for path in before), default=0)
     return all(path.is_file() and path.stat().st_mtime_ns >= newest for path in wanted)
 
@@ -186,7 +186,7 @@ def _wanted(target: Path, probabilities: bool, members: int) -> list[Path]:
 
 def _require_apart(cases: Sequence[Case], files: Mapping[str, Path]) -> None:
     for case in cases:
-        if files[case.name].resolve() in {path.resolve() for path in case.channels}:
+        if files[case.name].resolve() in {path.resolve() for path in case.scans}:
             raise AutosegError(f"Case {case.name}: the segmentation would replace the image {files[case.name]}. Choose another folder with -o.")
 
 

@@ -132,6 +132,7 @@ def describe_dataset(dataset: Dataset) -> DatasetBlock:
         labels=describe_labels(dataset.labels),
         num_cases=len(dataset.cases),
         file_ending=dataset.file_ending,
+        stack=dataset.stack,
     )
 
 

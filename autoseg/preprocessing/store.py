@@ -167,9 +167,8 @@ class CaseStore:
         AutosegError
             a source file is gone
         """
-        files = [*case.channels, *([case.label] if case.label else [])]
         try:
-            return {"format": FORMAT, "settings": self._settings, "source": [file_state(path) for path in files]}
+            return {"format": FORMAT, "settings": self._settings, "source": [file_state(path) for path in case.files]}
         except OSError as error:
             raise AutosegError(f"Case {case.name}: {error.filename}: {error.strerror}. Put it back, or plan anew without it.") from error
 

@@ -31,7 +31,7 @@ def describe(root: Path, **content: object) -> None:
 
 
 def found(cases: Iterable[Case]) -> dict[str, list[str]]:
-    return {case.name: [path.name for path in case.channels] for case in cases}
+    return {case.name: [path.name for path in case.files] for case in cases}
 
 
 def brats_case(root: Path, name: str, endings: Sequence[str] = ("_flair", "_t1", "_t1ce", "_t2"), suffix: str = ".nii.gz") -> Path:
@@ -259,7 +259,7 @@ class TestFiles:
         describe(tmp_path, channel_names={"0": "CT"})
         assert list(found(find_cases(tmp_path, ("CT",)))) == ["a"]
         assert list(found(find_cases(tmp_path, ("CT",), layout="files"))) == ["b"]
-        with pytest.raises(AutosegError, match=r"no layout 'bids'. Known are: nnunet, decathlon, brats, files"):
+        with pytest.raises(AutosegError, match=r"no layout 'bids'. Known are: lgg, nnunet, decathlon, coco, brats, files"):
             find_cases(tmp_path, ("CT",), layout="bids")
 
     def test_images_beside_a_dataset_json(self, tmp_path: Path) -> None:

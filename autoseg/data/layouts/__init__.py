@@ -9,32 +9,37 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autoseg.data.dataset import Dataset
-from autoseg.data.layouts import brats, decathlon, nnunet
+from autoseg.data.layouts import brats, coco, decathlon, lgg, nnunet
 from autoseg.data.layouts._folder import describe, entries
 from autoseg.errors import AutosegError
+from autoseg.imaging.image import Spacing3
 
 
 class Layout(NamedTuple):
-    """How one layout is recognised and read; `looks_like` says in a line what a folder needs."""
+    """How one layout is recognised and read; `looks_like` says in a line what a folder needs, `stacked` reads its slices as volumes."""
 
     recognises: Callable[[Path], bool]
     load: Callable[[Path], Dataset]
     looks_like: str
+    stacked: Callable[[Path, Spacing3], Dataset] | None = None
 
 
 LAYOUTS: dict[str, Layout] = {
     "decathlon": Layout(decathlon.recognises, decathlon.load, decathlon.LOOKS_LIKE),
     "nnunet": Layout(nnunet.recognises, nnunet.load, nnunet.LOOKS_LIKE),
+    "coco": Layout(coco.recognises, coco.load, coco.LOOKS_LIKE),
+    "lgg": Layout(lgg.recognises, lgg.load, lgg.LOOKS_LIKE, lambda root, spacing: lgg.load(root, stack=spacing)),
     "brats": Layout(brats.recognises, brats.load, brats.LOOKS_LIKE),
 }
 
 
-def open_dataset(root: Path) -> Dataset:
+def open_dataset(root: Path, *, stack: Spacing3 | None = None) -> Dataset:
     """Read a dataset's folder in whatever layout it was downloaded.
 
     Parameters
     ----------
     root : the folder, or a link to it
+    stack : millimetres along Z, Y, X: the slices of a patient are read as one volume
 
     Returns
     -------
@@ -43,12 +48,16 @@ def open_dataset(root: Path) -> Dataset:
     Raises
     ------
     AutosegError
-        the folder is missing, empty or of no known layout, or its `dataset.json` contradicts itself
+        the folder is missing, empty or of no known layout, its `dataset.json` contradicts itself, or it has no slices to stack
     """
     require_folder(root)
-    for layout in LAYOUTS.values():
+    for name, layout in LAYOUTS.items():
         if layout.recognises(root):
-            return layout.load(root)
+            if stack is None:
+                return layout.load(root)
+            if layout.stacked is None:
+                raise AutosegError(f"{root} is in the layout '{name}', which has no slices of patients to stack. Leave out --stack.")
+            return layout.stacked(root, stack)
     known = "".join(f"\n  - {layout.looks_like}" for layout in LAYOUTS.values())
     raise AutosegError(f"{root} is in no layout that autoseg knows: {describe(root)}. Looked for:{known}")
 

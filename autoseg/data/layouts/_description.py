@@ -98,15 +98,15 @@ def read_file_ending(content: Mapping[str, Any], path: Path) -> str | None:
     return ending
 
 
-def inside(root: Path, relative: object) -> Path:
-    """A path of `dataset.json` as a path on disk.
+def inside(root: Path, relative: object, *, named_in: str = FILE_NAME) -> Path:
+    """A path that a file in the dataset's folder names, as a path on disk.
 
     Raises
     ------
     AutosegError
         the path is absolute or leads out of the dataset's folder
     """
-    path = root / FILE_NAME
+    path = root / named_in
     if not isinstance(relative, str) or not relative:
         raise AutosegError(f"{path}: a file's path was expected instead of {relative!r}.")
     tidy = Path(os.path.normpath(relative))  # not resolved: the user's links may lead elsewhere

@@ -50,7 +50,7 @@ def load(root: Path) -> Dataset:
     notes = (
         [f"dataset.json announces {announced} training cases; {len(cases)} usable ones were found."] if announced not in (None, len(cases)) else []
     )
-    endings = [suffix_of(case.channels[0]) or "" for case in cases.values()]
+    endings = [suffix_of(case.files[0]) or "" for case in cases.values()]
     return Dataset(
         name=root.absolute().name,
         root=root,

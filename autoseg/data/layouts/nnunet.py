@@ -50,7 +50,7 @@ def load(root: Path) -> Dataset:
         notes.append("dataset.json has regions and no 'regions_class_order', the value that each is written as: classes are learned, regions judged.")
     if "dataset" in content:
         cases, problems = _explicit(content["dataset"], root, len(channel_names))
-        ending = read_file_ending(content, root / FILE_NAME) or _usual_ending(case.label for case in cases if case.label)
+        ending = read_file_ending(content, root / FILE_NAME) or _usual_ending(case.files[-1] for case in cases)
     else:
         files = images(content, root)
         label_files = [file for file in image_files(root / "labelsTr") if _ends_as_declared(file, content, root)]

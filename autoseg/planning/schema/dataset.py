@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from autoseg.data.dataset import Labels
-from autoseg.planning.schema.blocks import Block, Count
+from autoseg.planning.schema.blocks import Block, Count, Positive
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
 
 
@@ -88,11 +88,14 @@ class DatasetBlock(Block):
     """Facts about the dataset that prediction needs again."""
 
     name: str = Field(description="the folder's name under raw_data/")
-    layout: str = Field(description="nnunet, decathlon or brats")
+    layout: str = Field(description="nnunet, decathlon, brats, lgg or coco")
     channel_names: tuple[str, ...] = Field(description="in the network's order; scans to predict are matched by them")
     labels: LabelsBlock = Field(description="what the label values mean")
     num_cases: Count = Field(description="number of labelled cases")
     file_ending: str = Field(description="what predictions are written as")
+    stack: tuple[Positive, Positive, Positive] | None = Field(
+        None, description="millimetres along Z, Y, X, where the slices of a patient are read as one volume; absent: each is an image of its own"
+    )
 
     @field_validator("name")
     @classmethod
