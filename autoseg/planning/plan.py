@@ -22,7 +22,6 @@ from autoseg.planning.schema.blocks import (
     Block,
     Inference,
     Name,
-    NetworkPlan,
     Normalization,
     Positive,
     Range,
@@ -35,10 +34,12 @@ from autoseg.planning.schema.configuration import Configuration
 from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
 from autoseg.planning.schema.faults import Fault, advice, as_written, in_words, raise_if_any, shown
 from autoseg.planning.schema.inherit import difference, inheritance_faults, whole, wrote
+from autoseg.planning.schema.networks import AnyNetwork, EncoderNetworkPlan, LibraryNetworkPlan, NetworkPlan
 
 __all__ = [
-    "Augmentation", "Configuration", "DatasetBlock", "Inference", "LabelsBlock", "NetworkPlan", "Normalization", "Plan", "Range", "Recipe",
-    "Resampling", "Training", "Transform", "file_content", "read_plan", "validate_plan", "write_plan",
+    "AnyNetwork", "Augmentation", "Configuration", "DatasetBlock", "EncoderNetworkPlan", "Inference", "LabelsBlock", "LibraryNetworkPlan",
+    "NetworkPlan", "Normalization", "Plan", "Range", "Recipe", "Resampling", "Training", "Transform",
+    "file_content", "read_plan", "validate_plan", "write_plan",
 ]  # fmt: skip
 
 SCHEMA_VERSION: Literal[1] = 1

@@ -22,7 +22,7 @@ from autoseg.files import sweep
 from autoseg.inference import model_folder
 from autoseg.inference.execution import Execution, candidates, choose, inference
 from autoseg.inference.model_folder import Model, weights_fingerprint
-from autoseg.networks import build
+from autoseg.networks import build, start_encoder
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.planning.plan import Plan, Recipe
 from autoseg.progress import Progress, duration, silent
@@ -100,6 +100,9 @@ class Trainer:
         set_deep_supervision(self._network, self._rules.deep_supervision)
         for line in take_over(start, self._network, plan, configuration_name) if start else ():
             notify(line)
+        anew = start is None and checkpoint.read_counters(folder) is None
+        if anew and (said := start_encoder(self._network, self._configuration, self._channels)):
+            notify(said)
         self._run = self._decide(target, seed, earlier, start)
         model_folder.start_model_folder(folder, plan, configuration_name, fold, self._run.recipe)
         self._recipe = self._rules.recipes[self._run.recipe]  # type: ignore[index]
@@ -194,9 +197,12 @@ class Trainer:
             option.finish()
             seconds[option] = min(seconds.get(option, float("inf")), time.monotonic() - begun)
 
+        before = {name: buffer.detach().clone() for name, buffer in self._network.named_buffers()}  # batch norms learn from what they see
         execution = choose(candidates(self._device, self._rules.precision), run, repetitions=1 if self._device == "cpu" else 3)
         if not seconds:
             run(execution)
+        for name, buffer in self._network.named_buffers():
+            buffer.copy_(before[name])
         return execution, seconds[execution]
 
     def _size(self) -> str:
@@ -218,6 +224,7 @@ class Trainer:
 
     def _step(self, batch: Batch) -> None:
         counters = self._counters
+        torch.manual_seed(self._run.seed + counters.step)  # of dropout: a resumed run goes on with the same
         rate = learning_rate(self._recipe, self._run.target.progress(counters.step, self._elapsed()))
         loss = self._stepper.step(lambda: self._judge(self._network, batch, self._execution)[0], rate, counters.step)
         counters.loss_scale = self._stepper.loss_scale

@@ -204,8 +204,9 @@ def test_inherited_configurations_of_python_are_written_as_differences(plan: Pla
         ({"inherits": "child"}, ["inherits: child -> child goes in a circle; one of them must be whole, without inherits"]),
         ({"inherits": 3}, ["inherits: there is no such configuration (found: 3); choose from 2d, 3d_fullres"]),
         ({"inherits": "2d", "batch_sice": 4}, ["batch_sice: unknown key; did you mean batch_size?"]),
-        ({"inherits": "2d", "network": {"family": "unet"}},
-         ["network.family: must be 'plain_unet' or 'residual_unet' (found: 'unet'); did you mean 'plain_unet'?"]),
+        ({"inherits": "2d", "network": {"family": "plain_net"}},
+         ["network.family: there is no such choice (found: 'plain_net'); did you mean 'plain_unet'? choose from plain_unet, residual_unet, unet,"
+          " unetplusplus, deeplabv3plus, attention_unet, segresnet, swin_unetr, unetplusplus_monai"]),
         ({"inherits": "2d", "batch_size": None}, ["batch_size: is missing"]),
     ],
 )  # fmt: skip

@@ -1,11 +1,11 @@
-"""The blocks of the plan: normalisation, resampling, network, training, inference; see `planning/plan.py` for the whole.
+"""The blocks of the plan: normalisation, resampling, training, inference; networks are in `networks.py`, the whole in `planning/plan.py`.
 
 - What one block can say about itself is checked here, what several must agree on in the block that holds them.
 - Every check belongs to a field and looks only at fields before it, so that one fault does not hide another.
 - Descriptions are what editors show, by way of the JSON Schema; docs/plan.md says the same at more length.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -57,57 +57,6 @@ class Resampling(Block):
     label_order: Literal[0, 1] = Field(1, description="for label maps, as one channel a class")
     logits_order: Literal[0, 1, 3] = Field(1, description="for the network's output on the way back to the scan's grid")
     separate_axis_above: Positive = Field(3.0, description="ratio of spacings above which the one coarse axis is resampled on its own")
-
-
-class NetworkPlan(Block):
-    """A U-Net: one entry a stage from full resolution down; the decoder has one stage less, listed from the deepest up.
-
-    `blocks_per_stage` counts convolutions (`plain_unet`) or residual blocks (`residual_unet`).
-    """
-
-    family: Literal["plain_unet", "residual_unet"] = Field(description="residual_unet: residual encoder, plain decoder")
-    features_per_stage: tuple[Count, ...] = Field(description="channels of each stage, from full resolution down")
-    strides: tuple[AxisCounts, ...] = Field(description="step of each stage an axis; the first is all ones")
-    kernel_sizes: tuple[AxisCounts, ...] = Field(description="of each stage an axis, odd numbers")
-    blocks_per_stage: tuple[Count, ...] = Field(description="convolutions or residual blocks of each encoder stage")
-    convs_per_stage_decoder: tuple[Count, ...] = Field(description="convolutions of each decoder stage, the deepest first; one entry less")
-
-    @field_validator("features_per_stage")
-    @classmethod
-    def _at_least_two_stages(cls, features: tuple[int, ...]) -> tuple[int, ...]:
-        if len(features) < 2:
-            raise ValueError(f"a U-Net has at least 2 stages, here {_are(len(features))}; give each list of the network one entry a stage")
-        return features
-
-    @field_validator("strides", "kernel_sizes", "blocks_per_stage", "convs_per_stage_decoder")
-    @classmethod
-    def _one_entry_a_stage(cls, entries: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
-        stages = len(info.data["features_per_stage"]) if "features_per_stage" in info.data else None
-        expected = stages - 1 if stages and info.field_name == "convs_per_stage_decoder" else stages
-        if expected is not None and len(entries) != expected:
-            less = ", and the decoder has one less" if expected != stages else ""
-            raise ValueError(f"has {len(entries)} entries instead of {expected}: features_per_stage has {stages} stages{less}")
-        return entries
-
-    @field_validator("strides")
-    @classmethod
-    def _full_resolution_comes_first(cls, strides: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-        if strides and any(step != 1 for step in strides[0]):
-            ones = [1] * len(strides[0])
-            raise_if_any([Fault(("strides", 0), f"the first stage keeps the full resolution{shown(strides[0])}; nearest valid: {ones}")])
-        return strides
-
-    @field_validator("kernel_sizes")
-    @classmethod
-    def _kernels_have_a_middle(cls, kernels: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-        raise_if_any(
-            Fault(
-                ("kernel_sizes", stage), f"kernels have a middle, so every size is odd{shown(kernel)}; nearest valid: {[size | 1 for size in kernel]}"
-            )
-            for stage, kernel in enumerate(kernels)
-            if any(size % 2 == 0 for size in kernel)
-        )
-        return kernels
 
 
 class Transform(Block):
@@ -213,7 +162,3 @@ class Inference(Block):
     mirror_axes: tuple[Literal[0, 1, 2], ...] = Field(
         (), description="axes over which predictions are mirrored and averaged, as far as the recipe mirrored them in training"
     )
-
-
-def _are(count: int) -> str:
-    return "is 1" if count == 1 else f"are {count}"

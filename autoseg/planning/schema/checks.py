@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import ceil, prod
 
 from autoseg.planning.hardware.memory import GB, largest_memory
-from autoseg.planning.plan import Plan
+from autoseg.planning.plan import NetworkPlan, Plan
 from autoseg.planning.schema.configuration import Configuration
 
 USUAL_LEARNING_RATES = (1e-6, 1.0)
@@ -35,7 +35,7 @@ def _of_regions(plan: Plan) -> Iterator[str]:
 
 def _of_sizes(configuration: Configuration) -> Iterator[str]:
     for axis, (size, extent) in enumerate(zip(configuration.patch_size, configuration.median_shape, strict=True)):
-        divisor = prod(stride[axis] for stride in configuration.network.strides)
+        divisor = configuration.network.divisors(configuration.dimensions)[axis]
         enough = divisor * ceil(extent / divisor)
         if size > enough:
             yield f"patch_size: {size} voxels on axis {axis}, where the median case has {extent:g}: {enough} would hold it too."
@@ -58,6 +58,8 @@ def _of_learning(configuration: Configuration) -> Iterator[str]:
 
 
 def _of_memory(name: str, plan: Plan) -> Iterator[str]:
+    if not isinstance(plan.configuration(name).network, NetworkPlan):
+        return  # nobody knows before it is built
     need = largest_memory(plan.configuration(name), plan.input_channels(name), plan.output_channels).total
     if need > MOST_MEMORY:
         yield f"patch_size, batch_size or network: training is predicted to need {need / GB:,.0f} GB of memory."
