@@ -28,6 +28,7 @@ class Configuration(Block):
     previous_stage: Name | None = Field(
         None, description="a cascade: the configuration whose segmentation the network also sees, one channel a class"
     )
+    recipe: Name | None = Field(None, description="the published approach that it was made after")
     dimensions: Literal[2, 3] = Field(description="2 (Y, X) or 3 (Z, Y, X)")
     spacing: tuple[Positive, ...] = Field(description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are")
     median_shape: tuple[Positive, ...] = Field(description="voxels of the median case, cropped to what is not zero and at that spacing")

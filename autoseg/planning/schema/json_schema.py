@@ -77,7 +77,7 @@ def _by_tag(choice: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
 
 def _together(choice: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """A block with the keys of all of several."""
-    tag, properties = choice["discriminator"]["propertyName"], {}
+    tag, properties = choice["discriminator"]["propertyName"], dict[str, Any]()
     for one in choice["oneOf"]:
         properties |= definitions[one["$ref"].removeprefix(_REFERENCE)]["properties"]
     tags = _by_tag(choice, definitions)["properties"][tag]
