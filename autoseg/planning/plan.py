@@ -8,7 +8,7 @@
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,10 +83,14 @@ class Plan(Block):
         """What the label values mean."""
         return self.dataset.labels.to_labels()
 
+    def image_channels(self, name: str) -> tuple[str, ...]:
+        """The dataset's channels that a configuration sees, in their order."""
+        return tuple(rule.channel for rule in self.configuration(name).normalization)
+
     def input_channels(self, name: str) -> int:
-        """Channels that the network of a configuration takes: the image's, and one a class of the previous stage's segmentation."""
+        """Channels that the network of a configuration takes: those it sees, and one a class of the previous stage's segmentation."""
         classes = len(self.dataset.labels.values) - 1 if self.configuration(name).previous_stage else 0
-        return len(self.dataset.channel_names) + classes
+        return len(self.image_channels(name)) + classes
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -184,17 +188,23 @@ def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configura
     parents = {name: {"inherits": one.inherits} for name, one in configurations.items()} | {name: {} for name in names if name not in configurations}
     yield from inheritance_faults(parents)[0]
     for name, configuration in configurations.items():
-        channels = tuple(rule.channel for rule in configuration.normalization)
-        if dataset is not None and channels != dataset.channel_names:
-            yield Fault(
-                ("configurations", name, "normalization"),
-                f"is for the channels {', '.join(channels)}, dataset.channel_names are {', '.join(dataset.channel_names)}:"
-                " one entry for each, in that order",
-            )
+        if dataset is not None:
+            yield from _channel_faults(name, configuration, dataset.channel_names)
         if configuration.previous_stage is not None:
             text = _previous_stage_fault(name, configuration.previous_stage, configurations, names)
             if text is not None:
                 yield Fault(("configurations", name, "previous_stage"), text)
+
+
+def _channel_faults(name: str, configuration: Configuration, known: Sequence[str]) -> Iterator[Fault]:
+    channels = [rule.channel for rule in configuration.normalization]
+    unknown = [(index, channel) for index, channel in enumerate(channels) if channel not in known]
+    for index, channel in unknown:
+        place = ("configurations", name, "normalization", index, "channel")
+        yield Fault(place, f"the dataset has no such channel{shown(channel)}{advice(channel, known)}")
+    if not unknown and channels != (ordered := sorted(channels, key=known.index)):
+        text = f"must follow the order of dataset.channel_names, here {', '.join(ordered)} (found: {', '.join(channels)})"
+        yield Fault(("configurations", name, "normalization"), text)
 
 
 def _folders_apart(names: Collection[str]) -> Iterator[Fault]:

@@ -1,5 +1,6 @@
 """A configuration: one network on one resolution of the data, with what its blocks must agree on.
 
+- Where whole images are resized, `spacing` and `median_shape` are nominal: they say what to expect, and nothing follows from them.
 - The patch is held to the network's strides; what cannot be built is refused with the nearest patch that can.
 """
 
@@ -28,11 +29,15 @@ class Configuration(Block):
         None, description="a cascade: the configuration whose segmentation the network also sees, one channel a class"
     )
     dimensions: Literal[2, 3] = Field(description="2 (Y, X) or 3 (Z, Y, X)")
-    spacing: tuple[Positive, ...] = Field(description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are")
+    spacing: tuple[Positive, ...] = Field(
+        description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are; nominal with resampling.resize"
+    )
     median_shape: tuple[Positive, ...] = Field(description="voxels of the median case, cropped to what is not zero and at that spacing")
     patch_size: AxisCounts = Field(description="voxels that the network sees at once; each a multiple of the product of the strides along its axis")
     batch_size: Count = Field(description="patches a step")
-    normalization: tuple[Normalization, ...] = Field(description="how intensities are scaled: one entry a channel, in the order of the channels")
+    normalization: tuple[Normalization, ...] = Field(
+        min_length=1, description="how intensities are scaled: one entry for each channel that the network sees, in the order of the channels"
+    )
     resampling: Resampling = Field(Resampling(), description="how cases are brought to the spacing, and predictions back")
     network: NetworkPlan = Field(description="a U-Net: one entry a stage from full resolution down")
     training: Training = Field(description="what the trainer does")
@@ -53,6 +58,29 @@ class Configuration(Block):
         if prod(shape) > MOST_VOXELS:
             raise ValueError(f"would have {prod(shape):.2g} voxels at this spacing, more than any computer can hold: give a coarser one")
         return shape
+
+    @field_validator("normalization")
+    @classmethod
+    def _each_channel_once(cls, rules: tuple[Normalization, ...]) -> tuple[Normalization, ...]:
+        channels = [rule.channel for rule in rules]
+        raise_if_any(
+            Fault(("normalization", index, "channel"), f"has an entry already{shown(channel)}")
+            for index, channel in enumerate(channels)
+            if channel in channels[:index]
+        )
+        return rules
+
+    @field_validator("resampling")
+    @classmethod
+    def _resize_fits(cls, resampling: Resampling, info: ValidationInfo) -> Resampling:
+        dimensions, resize = info.data.get("dimensions"), resampling.resize
+        if resize is None:
+            return resampling
+        if dimensions is not None and len(resize) != dimensions:
+            raise_if_any([Fault(("resampling", "resize"), f"needs {dimensions} numbers, because dimensions is {dimensions}{shown(resize)}")])
+        if prod(resize) > MOST_VOXELS:
+            raise_if_any([Fault(("resampling", "resize"), f"makes {prod(resize):.2g} voxels, more than any computer can hold{shown(resize)}")])
+        return resampling
 
     @field_validator("network")
     @classmethod
