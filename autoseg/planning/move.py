@@ -17,6 +17,7 @@ from autoseg.errors import PlanError
 from autoseg.planning.fingerprint import Fingerprint
 from autoseg.planning.plan import Configuration, DatasetBlock, Plan
 from autoseg.planning.reasons.decisions import labels as labels_reason
+from autoseg.planning.schema.configuration import channel_positions
 
 
 def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None = None) -> Plan:
@@ -56,14 +57,15 @@ def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None
 
 
 def _configuration(one: Configuration, source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None) -> Configuration:
-    renamed = dict(zip(source.dataset.channel_names, block.channel_names, strict=True))
+    seen = channel_positions([rule.channel for rule in one.normalization], source.dataset.channel_names) or ()
+    channels = zip(one.normalization, (block.channel_names[position] for position in seen), strict=True)
     facts = None if one.resampling.resize else fingerprint  # where whole images are resized the shape is nominal
     shape = one.median_shape if facts is None else _median_shape(one.spacing, source.transpose_forward, facts)
     origin = f"Taken over from the plan of {source.dataset.name}"
     kept = "all of it." if facts is None else f"all but median_shape, which is that of the {len(facts.spacings)} cases of {block.name}."
     return one.model_copy(
         update={
-            "normalization": tuple(rule.model_copy(update={"channel": renamed[rule.channel]}) for rule in one.normalization),
+            "normalization": tuple(rule.model_copy(update={"channel": channel}) for rule, channel in channels),
             "median_shape": shape,
             "why": {"moved": f"{origin}, {kept}"},
         }

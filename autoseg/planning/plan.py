@@ -31,7 +31,7 @@ from autoseg.planning.schema.blocks import (
     Training,
     Transform,
 )
-from autoseg.planning.schema.configuration import Configuration
+from autoseg.planning.schema.configuration import Configuration, channel_positions
 from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
 from autoseg.planning.schema.faults import Fault, advice, as_written, in_words, raise_if_any, shown
 from autoseg.planning.schema.inherit import difference, inheritance_faults, whole, wrote
@@ -197,14 +197,17 @@ def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configura
 
 
 def _channel_faults(name: str, configuration: Configuration, known: Sequence[str]) -> Iterator[Fault]:
-    channels = [rule.channel for rule in configuration.normalization]
-    unknown = [(index, channel) for index, channel in enumerate(channels) if channel not in known]
-    for index, channel in unknown:
-        place = ("configurations", name, "normalization", index, "channel")
-        yield Fault(place, f"the dataset has no such channel{shown(channel)}{advice(channel, known)}")
-    if not unknown and channels != (ordered := sorted(channels, key=known.index)):
-        text = f"must follow the order of dataset.channel_names, here {', '.join(ordered)} (found: {', '.join(channels)})"
-        yield Fault(("configurations", name, "normalization"), text)
+    channels, place = [rule.channel for rule in configuration.normalization], ("configurations", name, "normalization")
+    if channel_positions(channels, known) is not None:
+        return
+    wrong = []
+    for index, channel in enumerate(channels):
+        if channel not in known:
+            wrong.append(Fault((*place, index, "channel"), f"the dataset has no such channel{shown(channel)}{advice(channel, known)}"))
+        elif channels[:index].count(channel) >= known.count(channel):
+            wrong.append(Fault((*place, index, "channel"), f"has an entry already{shown(channel)}"))
+    ordered = ", ".join(sorted(channels, key=known.index)) if not wrong else ""
+    yield from wrong or [Fault(place, f"must follow the order of dataset.channel_names, here {ordered} (found: {', '.join(channels)})")]
 
 
 def _folders_apart(names: Collection[str]) -> Iterator[Fault]:

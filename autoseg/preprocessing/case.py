@@ -23,7 +23,7 @@ from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3, Spacing3
 from autoseg.imaging.normalize import Linear
 from autoseg.imaging.resample import coarse_axis, resample, resample_labels
 from autoseg.planning.plan import Configuration, Plan
-from autoseg.planning.schema.configuration import MOST_VOXELS
+from autoseg.planning.schema.configuration import MOST_VOXELS, channel_positions
 from autoseg.preprocessing.intensities import equalized, equalizes, linear_map
 from autoseg.preprocessing.packed import Packed, pack_steps, pack_whole_numbers
 
@@ -99,7 +99,8 @@ class CroppedCase:
     geometry : the scan's own
     box : the cropped part, in the scan's axis order
     transpose : axis order in terms of the scan's
-    channels : name to float32 (Z, Y, X), all of the dataset's in their order, as the files hold them
+    channel_names : the dataset's
+    channels : float32 (Z, Y, X) each, as the files hold them
     outside : bool (Z, Y, X), zero in all channels and no hole; None where there are no such voxels
     classes : int16 (Z, Y, X) with -1 where nobody annotated, or None without a label
     """
@@ -107,7 +108,8 @@ class CroppedCase:
     geometry: Geometry
     box: tuple[slice, slice, slice]
     transpose: tuple[int, int, int]
-    channels: dict[str, NDArray[np.float32]]
+    channel_names: tuple[str, ...]
+    channels: tuple[NDArray[np.float32], ...]
     outside: NDArray[np.bool_] | None
     classes: NDArray[np.int16] | None
 
@@ -124,7 +126,7 @@ def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Co
     Raises
     ------
     PlanError
-        the scan does not have the plan's channels, or would have too many voxels
+        the scan or the configuration does not have the plan's channels, or there would be too many voxels
     AutosegError
         a channel's values are not what its normalisation is for, or that needs a package that is not installed
     """
@@ -147,9 +149,9 @@ def crop_case(image: Image, labels: LabelMap | None, plan: Plan, *, whole: bool 
     mask = crop.nonzero_mask(image.array)
     box, order = _whole_box(image.geometry) if whole else crop.bounding_box(mask), plan.transpose_forward
     inside = np.ascontiguousarray(mask[box].transpose(order))
-    channels = {name: np.ascontiguousarray(channel[box].transpose(order)) for name, channel in zip(names, image.array, strict=True)}
+    channels = tuple(np.ascontiguousarray(channel[box].transpose(order)) for channel in image.array)
     classes = None if labels is None else _native_classes(labels, box, plan)
-    return CroppedCase(image.geometry, box, order, channels, None if inside.all() else ~inside, classes)
+    return CroppedCase(image.geometry, box, order, names, channels, None if inside.all() else ~inside, classes)
 
 
 def pack(cropped: CroppedCase, plan: Plan, configuration: Configuration) -> PackedCase:
@@ -257,7 +259,11 @@ def _maps(cropped: CroppedCase, configuration: Configuration) -> tuple[Linear, .
 
 def _seen(cropped: CroppedCase, configuration: Configuration) -> list[NDArray[np.float32]]:
     """The channels that a configuration sees."""
-    return [cropped.channels[rule.channel] for rule in configuration.normalization]
+    channels = [rule.channel for rule in configuration.normalization]
+    positions = channel_positions(channels, cropped.channel_names)
+    if positions is None:
+        raise PlanError(f"The configuration sees the channels {', '.join(channels)}, the plan has {', '.join(cropped.channel_names)}, in that order.")
+    return [cropped.channels[position] for position in positions]
 
 
 def _zeroed(cropped: CroppedCase, configuration: Configuration) -> list[NDArray[np.bool_] | None]:

@@ -4,7 +4,7 @@
 - The patch is held to the network's strides; what cannot be built is refused with the nearest patch that can.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import Literal
@@ -59,17 +59,6 @@ class Configuration(Block):
             raise ValueError(f"would have {prod(shape):.2g} voxels at this spacing, more than any computer can hold: give a coarser one")
         return shape
 
-    @field_validator("normalization")
-    @classmethod
-    def _each_channel_once(cls, rules: tuple[Normalization, ...]) -> tuple[Normalization, ...]:
-        channels = [rule.channel for rule in rules]
-        raise_if_any(
-            Fault(("normalization", index, "channel"), f"has an entry already{shown(channel)}")
-            for index, channel in enumerate(channels)
-            if channel in channels[:index]
-        )
-        return rules
-
     @field_validator("resampling")
     @classmethod
     def _resize_fits(cls, resampling: Resampling, info: ValidationInfo) -> Resampling:
@@ -113,6 +102,24 @@ class Configuration(Block):
         if axes and max(axes) >= info.data.get("dimensions", 3):
             raise_if_any([Fault(("inference", "mirror_axes"), "in 2D there are only 2 axes, 0 and 1" + shown(axes))])
         return inference
+
+
+def channel_positions(channels: Sequence[str], known: Sequence[str]) -> tuple[int, ...] | None:
+    """Where the channels that a configuration sees are among the dataset's.
+
+    Parameters
+    ----------
+    channels : names, in the order of the dataset
+    known : the dataset's; several may have one name, and are then taken in turn
+
+    Returns
+    -------
+    a position for each, rising; None where one is not there, or not in that order
+    """
+    rest = iter(range(len(known)))
+    found = [next((position for position in rest if known[position] == channel), None) for channel in channels]
+    positions = tuple(position for position in found if position is not None)
+    return positions if len(positions) == len(channels) else None
 
 
 def nearest_patch(patch_size: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
