@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/bin/python setup.cfg constraints.txt
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[zoo,test,dev]'
 	touch $@
 
 clean:

@@ -143,7 +143,7 @@ class _Bench:
 
     def judge(self, progress: Progress) -> dict[Members, pd.DataFrame]:
         """Dice of every candidate: a row a case, a column a structure."""
-        candidates = candidates_of(list(self.compared))
+        candidates = [members for members in candidates_of(list(self.compared)) if self._can_predict_together(members)]
 
         def work(case: str) -> list[list[float]]:
             with naming(self.cases[case]):
@@ -156,6 +156,10 @@ class _Bench:
             members: pd.DataFrame([found[case][place] for case in self.cases], index=list(self.cases), columns=columns)
             for place, members in enumerate(candidates)
         }
+
+    def _can_predict_together(self, members: Members) -> bool:
+        """Configurations that resize whole images have no mean with those that crop them, see `decide`."""
+        return len({self.compared[name].plan.configuration(name).resampling.resize is None for name in members}) == 1
 
     def rules(self, members: Members, progress: Progress) -> RuleChoice:
         """The post-processing of a candidate."""

@@ -9,7 +9,7 @@ from autoseg.progress import duration
 
 if TYPE_CHECKING:
     from autoseg.planning.hardware.compute import ConfigurationCost
-    from autoseg.planning.plan import Plan
+    from autoseg.planning.plan import Configuration, Plan
 
 MAIN = ("inherits", "previous_stage", "moved", "spacing", "patch_size", "batch_size", "network")
 
@@ -22,7 +22,7 @@ def show_configurations(plan: "Plan", costs: "Sequence[ConfigurationCost]") -> N
     for (name, configuration), cost in zip(plan.configurations.items(), costs, strict=True):
         network = configuration.network
         row = [
-            name, extents(configuration.spacing), extents(configuration.patch_size), str(configuration.batch_size),
+            name, _grid(configuration), extents(configuration.patch_size), str(configuration.batch_size),
             network.summary + ("" if cost.parameters is None else f", {cost.parameters / 1e6:.3g} million weights"),
             "-" if cost.memory_bytes is None else f"{cost.memory_bytes / 2**30:.1f} GB",
         ]  # fmt: skip
@@ -30,6 +30,11 @@ def show_configurations(plan: "Plan", costs: "Sequence[ConfigurationCost]") -> N
             row += ["-" if seconds is None else duration(seconds) for seconds in (cost.epoch_seconds, cost.training_seconds)]
         rows.append(row)
     show_table(f"The plan of {plan.dataset.name}", columns, rows, right=(3, 5, 6, 7))
+
+
+def _grid(configuration: "Configuration") -> str:
+    resize = configuration.resampling.resize
+    return f"{extents(resize)} voxels" if resize else extents(configuration.spacing)
 
 
 def show_reasons(plan: "Plan", *, everything: bool) -> None:

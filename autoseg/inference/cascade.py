@@ -185,7 +185,13 @@ def load_trained(folders: Sequence[Path], *, previous_fold: str | None = None) -
 
 
 def at_spacing(shape: Shape3, before: Configuration, after: Configuration) -> Shape3:
-    """About the shape (Z, Y, X) that a ready case of one configuration has in another; slices of a 2D one are taken as they are."""
+    """About the shape (Z, Y, X) that a ready case of one configuration has in another; slices of a 2D one are taken as they are.
+
+    Exact where the other resizes whole images; where only the first does, its nominal spacing counts.
+    """
+    if resize := after.resampling.resize:
+        z, y, x = (*shape[: 3 - len(resize)], *resize)
+        return z, y, x
     if before.dimensions == after.dimensions == 3:
         z, y, x = (max(1, round(size * old / new)) for size, old, new in zip(shape, before.spacing, after.spacing, strict=True))
         return z, y, x

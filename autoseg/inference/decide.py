@@ -181,7 +181,8 @@ def _shared_placement(members: Sequence[Logits]) -> Placement:
         ours, theirs = first.placement, member.placement
         if (ours.geometry, ours.box, ours.transpose) != (theirs.geometry, theirs.box, theirs.transpose):
             raise AutosegError(
-                f"{first.made_by} and {member.made_by} cut the scan differently or take its axes in another order, so their probabilities have no"
-                " mean. Train both with one plan, or predict with each and put the results together: autoseg ensemble"
+                f"{first.made_by} and {member.made_by} cut the scan differently (only one resizes the whole of it) or take its axes in another order,"
+                " so their probabilities have no mean. Train both with one plan and with resampling.resize or without, or predict with each and put"
+                " the results together: autoseg ensemble"
             )
     return first.placement

@@ -1,6 +1,7 @@
 """A plan for another dataset: the same networks on the same grid, so that weights learned on one can go on learning on the other.
 
 - Everything that weights depend on stays: spacing, order of the axes, patches, networks, normalisation with its statistics, recipes.
+- A configuration that sees some of the channels sees those at the same positions.
 - Networks for volumes are left out where the other dataset has single slices.
 - What the other dataset says of itself replaces what the first said: names, labels, cases. Channels are matched by their position.
 - `median_shape` is for people to read, so it is that of the other dataset where its fingerprint is at hand.
@@ -16,6 +17,7 @@ from autoseg.errors import PlanError
 from autoseg.planning.fingerprint import Fingerprint
 from autoseg.planning.plan import Configuration, DatasetBlock, Plan
 from autoseg.planning.reasons.decisions import labels as labels_reason
+from autoseg.planning.schema.configuration import channel_positions
 
 
 def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None = None) -> Plan:
@@ -55,10 +57,12 @@ def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None
 
 
 def _configuration(one: Configuration, source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None) -> Configuration:
-    channels = zip(one.normalization, block.channel_names, strict=True)
-    shape = one.median_shape if fingerprint is None else _median_shape(one.spacing, source.transpose_forward, fingerprint)
+    seen = channel_positions([rule.channel for rule in one.normalization], source.dataset.channel_names) or ()
+    channels = zip(one.normalization, (block.channel_names[position] for position in seen), strict=True)
+    facts = None if one.resampling.resize else fingerprint  # where whole images are resized the shape is nominal
+    shape = one.median_shape if facts is None else _median_shape(one.spacing, source.transpose_forward, facts)
     origin = f"Taken over from the plan of {source.dataset.name}"
-    kept = "all of it." if fingerprint is None else f"all but median_shape, which is that of the {len(fingerprint.spacings)} cases of {block.name}."
+    kept = "all of it." if facts is None else f"all but median_shape, which is that of the {len(facts.spacings)} cases of {block.name}."
     return one.model_copy(
         update={
             "normalization": tuple(rule.model_copy(update={"channel": channel}) for rule, channel in channels),

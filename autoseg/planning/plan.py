@@ -8,7 +8,7 @@
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from autoseg.planning.schema.blocks import (
     Training,
     Transform,
 )
-from autoseg.planning.schema.configuration import Configuration
+from autoseg.planning.schema.configuration import Configuration, channel_positions
 from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
 from autoseg.planning.schema.faults import Fault, advice, as_written, in_words, raise_if_any, shown
 from autoseg.planning.schema.inherit import difference, inheritance_faults, whole, wrote
@@ -84,10 +84,14 @@ class Plan(Block):
         """What the label values mean."""
         return self.dataset.labels.to_labels()
 
+    def image_channels(self, name: str) -> tuple[str, ...]:
+        """The dataset's channels that a configuration sees, in their order."""
+        return tuple(rule.channel for rule in self.configuration(name).normalization)
+
     def input_channels(self, name: str) -> int:
-        """Channels that the network of a configuration takes: the image's, and one a class of the previous stage's segmentation."""
+        """Channels that the network of a configuration takes: those it sees, and one a class of the previous stage's segmentation."""
         classes = len(self.dataset.labels.values) - 1 if self.configuration(name).previous_stage else 0
-        return len(self.dataset.channel_names) + classes
+        return len(self.image_channels(name)) + classes
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -185,17 +189,26 @@ def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configura
     parents = {name: {"inherits": one.inherits} for name, one in configurations.items()} | {name: {} for name in names if name not in configurations}
     yield from inheritance_faults(parents)[0]
     for name, configuration in configurations.items():
-        channels = tuple(rule.channel for rule in configuration.normalization)
-        if dataset is not None and channels != dataset.channel_names:
-            yield Fault(
-                ("configurations", name, "normalization"),
-                f"is for the channels {', '.join(channels)}, dataset.channel_names are {', '.join(dataset.channel_names)}:"
-                " one entry for each, in that order",
-            )
+        if dataset is not None:
+            yield from _channel_faults(name, configuration, dataset.channel_names)
         if configuration.previous_stage is not None:
             text = _previous_stage_fault(name, configuration.previous_stage, configurations, names)
             if text is not None:
                 yield Fault(("configurations", name, "previous_stage"), text)
+
+
+def _channel_faults(name: str, configuration: Configuration, known: Sequence[str]) -> Iterator[Fault]:
+    channels, place = [rule.channel for rule in configuration.normalization], ("configurations", name, "normalization")
+    if channel_positions(channels, known) is not None:
+        return
+    wrong = []
+    for index, channel in enumerate(channels):
+        if channel not in known:
+            wrong.append(Fault((*place, index, "channel"), f"the dataset has no such channel{shown(channel)}{advice(channel, known)}"))
+        elif channels[:index].count(channel) >= known.count(channel):
+            wrong.append(Fault((*place, index, "channel"), f"has an entry already{shown(channel)}"))
+    ordered = ", ".join(sorted(channels, key=known.index)) if not wrong else ""
+    yield from wrong or [Fault(place, f"must follow the order of dataset.channel_names, here {ordered} (found: {', '.join(channels)})")]
 
 
 def _folders_apart(names: Collection[str]) -> Iterator[Fault]:

@@ -1,7 +1,9 @@
 """One case made ready for a network: crop, transpose, normalise, resample. The same steps for training and for prediction.
 
 - Normalisation comes before resampling; both follow the plan.
-- What does not depend on the configuration, the crop above all, is done once for all of them.
+- What does not depend on the configuration, the crop above all, is done once for all of them: the crop is that of all channels, also for a
+  configuration that sees some. One that resizes whole images does not crop.
+- Where a channel is equalised, which no linear map does, the image is stored as what comes out.
 - What undoes the steps is kept beside the voxels, so that a prediction lands exactly where the scan was.
 - Class -1 marks voxels that nobody annotated.
 """
@@ -16,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from autoseg.errors import PlanError
-from autoseg.imaging import crop, normalize
+from autoseg.imaging import crop
 from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3, Spacing3
 from autoseg.imaging.normalize import Linear
 from autoseg.imaging.resample import coarse_axis, resample, resample_labels
-from autoseg.planning.plan import Configuration, Normalization, Plan
-from autoseg.planning.schema.configuration import MOST_VOXELS
+from autoseg.planning.plan import Configuration, Plan
+from autoseg.planning.schema.configuration import MOST_VOXELS, channel_positions
+from autoseg.preprocessing.intensities import equalized, equalizes, linear_map
 from autoseg.preprocessing.packed import Packed, pack_steps, pack_whole_numbers
 
 Voxel = TypeVar("Voxel", bound=np.generic)
@@ -89,13 +92,14 @@ class PackedCase:
 
 @dataclass(frozen=True)
 class CroppedCase:
-    """The part of a scan that holds anything, axes in the plan's order: where all configurations of a plan begin.
+    """The part of a scan that holds anything, or the whole of it, axes in the plan's order: where all configurations of a plan begin.
 
     Attributes
     ----------
     geometry : the scan's own
     box : the cropped part, in the scan's axis order
     transpose : axis order in terms of the scan's
+    channel_names : the dataset's
     channels : float32 (Z, Y, X) each, as the files hold them
     outside : bool (Z, Y, X), zero in all channels and no hole; None where there are no such voxels
     classes : int16 (Z, Y, X) with -1 where nobody annotated, or None without a label
@@ -104,6 +108,7 @@ class CroppedCase:
     geometry: Geometry
     box: tuple[slice, slice, slice]
     transpose: tuple[int, int, int]
+    channel_names: tuple[str, ...]
     channels: tuple[NDArray[np.float32], ...]
     outside: NDArray[np.bool_] | None
     classes: NDArray[np.int16] | None
@@ -121,33 +126,41 @@ def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Co
     Raises
     ------
     PlanError
-        the configuration does not have one normalisation for each channel
+        the scan or the configuration does not have the plan's channels, or there would be too many voxels
     AutosegError
-        a channel's values are not what its normalisation is for
+        a channel's values are not what its normalisation is for, or that needs a package that is not installed
     """
-    cropped = crop_case(image, labels, plan)
+    cropped = crop_case(image, labels, plan, whole=is_whole(configuration))
     placement, ready_shape = _place(cropped, configuration)
     ready = _image(cropped, _maps(cropped, configuration), placement, ready_shape, configuration)
     return ReadyCase(ready, _classes(cropped, placement, ready_shape, plan, configuration), placement)
 
 
-def crop_case(image: Image, labels: LabelMap | None, plan: Plan) -> CroppedCase:
-    """Crop and transpose one case; parameters as for `prepare`."""
+def is_whole(configuration: Configuration) -> bool:
+    """Whether a configuration begins with the whole scan, not with what is cropped to what is not zero."""
+    return configuration.resampling.resize is not None
+
+
+def crop_case(image: Image, labels: LabelMap | None, plan: Plan, *, whole: bool = False) -> CroppedCase:
+    """Crop and transpose one case; parameters and errors as for `prepare`. `whole`: transpose it only, for configurations that are `is_whole`."""
+    names = plan.dataset.channel_names
+    if len(image.array) != len(names):
+        raise PlanError(f"The scan has {len(image.array)} channels, the plan wants {len(names)}: {', '.join(names)}.")
     mask = crop.nonzero_mask(image.array)
-    box, order = crop.bounding_box(mask), plan.transpose_forward
+    box, order = _whole_box(image.geometry) if whole else crop.bounding_box(mask), plan.transpose_forward
     inside = np.ascontiguousarray(mask[box].transpose(order))
     channels = tuple(np.ascontiguousarray(channel[box].transpose(order)) for channel in image.array)
     classes = None if labels is None else _native_classes(labels, box, plan)
-    return CroppedCase(image.geometry, box, order, channels, None if inside.all() else ~inside, classes)
+    return CroppedCase(image.geometry, box, order, names, channels, None if inside.all() else ~inside, classes)
 
 
 def pack(cropped: CroppedCase, plan: Plan, configuration: Configuration) -> PackedCase:
     """What `prepare` makes of a case, for the store: the same where voxels are whole numbers and were not resampled, else within the bounds that
-    `preprocessing.packed` gives; raises what `prepare` does."""
+    `preprocessing.packed` gives; raises what `prepare` does. A case is cut as the configuration is: `whole`, or cropped."""
     placement, ready_shape = _place(cropped, configuration)
     classes, maps = _classes(cropped, placement, ready_shape, plan, configuration), _maps(cropped, configuration)
-    if ready_shape == placement.cropped_shape:
-        whole = pack_whole_numbers(cropped.channels, maps, _zeroed(cropped, configuration))
+    if ready_shape == placement.cropped_shape and not any(map(equalizes, configuration.normalization)):
+        whole = pack_whole_numbers(_seen(cropped, configuration), maps, _zeroed(cropped, configuration))
         if whole is not None:
             return PackedCase(whole, classes)
     image = _image(cropped, maps, placement, ready_shape, configuration)
@@ -158,14 +171,16 @@ def way(cropped: CroppedCase, configuration: Configuration) -> Hashable:
     """How a configuration makes a case ready: where two have the same, so are the voxels."""
     placement, ready_shape = _place(cropped, configuration)
     rules = tuple(rule.model_dump_json() for rule in configuration.normalization)
+    cut = tuple((edge.start, edge.stop) for edge in placement.box)
     if ready_shape == placement.cropped_shape:
-        return rules
-    return rules, ready_shape, configuration.resampling.image_order, configuration.resampling.label_order, _nearest_axis(placement, configuration)
+        return rules, cut
+    resampling = configuration.resampling
+    return rules, cut, ready_shape, resampling.image_order, resampling.label_order, _nearest_axis(placement, configuration)
 
 
 def place(image: Image, plan: Plan, configuration: Configuration) -> tuple[Placement, Shape3]:
     """Where the ready voxels of a scan lie in it, and how many there are along Z, Y, X; without making them."""
-    box = crop.bounding_box(crop.nonzero_mask(image.array))
+    box = _whole_box(image.geometry) if is_whole(configuration) else crop.bounding_box(crop.nonzero_mask(image.array))
     return _placement(image.geometry, box, plan.transpose_forward, configuration)
 
 
@@ -196,17 +211,29 @@ def _place(cropped: CroppedCase, configuration: Configuration) -> tuple[Placemen
 
 def _placement(geometry: Geometry, box: crop.Box, order: tuple[int, int, int], configuration: Configuration) -> tuple[Placement, Shape3]:
     """Placement and ready shape."""
+    if is_whole(configuration) and box != _whole_box(geometry):
+        raise ValueError("the whole of a scan is resized, and this was cropped")
     spacing = _reorder(geometry.spacing, order)
-    target_spacing = _target_spacing(configuration, spacing)
     shape = _shape3(box[axis].stop - box[axis].start for axis in order)
-    ready_shape = _shape3(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, target_spacing, strict=True))
+    ready_shape, ready_spacing = _ready_grid(shape, spacing, configuration)
+    return Placement(geometry, box, order, shape, spacing, ready_spacing), ready_shape
+
+
+def _ready_grid(shape: Shape3, spacing: Spacing3, configuration: Configuration) -> tuple[Shape3, Spacing3]:
+    """What voxels of one shape and spacing become; in 2D slices stay where they are."""
+    resize = configuration.resampling.resize
+    if resize is None:
+        target = _target_spacing(configuration, spacing)
+        ready_shape = _shape3(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, target, strict=True))
+        wanted, own = (" x ".join(f"{size:g}" for size in sizes) for sizes in (target, spacing))
+        how, mend = f"At the plan's spacing of {wanted} mm", f"its own is {own} mm. Correct the spacing in the plan."
+    else:
+        ready_shape = _shape3((*shape[: 3 - len(resize)], *resize))
+        target = _spacing3(size * old / new for size, old, new in zip(shape, spacing, ready_shape, strict=True))
+        how, mend = f"With every slice resized to {resize[-2]} x {resize[-1]}", "correct resampling.resize in the plan."
     if prod(ready_shape) > MOST_VOXELS:
-        wanted, own = (" x ".join(f"{size:g}" for size in sizes) for sizes in (target_spacing, spacing))
-        raise PlanError(
-            f"At the plan's spacing of {wanted} mm it would have {prod(ready_shape):.2g} voxels, more than any computer can hold; its own is"
-            f" {own} mm. Correct the spacing in the plan."
-        )
-    return Placement(geometry, box, order, shape, spacing, target_spacing), ready_shape
+        raise PlanError(f"{how} it would have {prod(ready_shape):.2g} voxels, more than any computer can hold; {mend}")
+    return ready_shape, target
 
 
 def _image(
@@ -214,8 +241,9 @@ def _image(
 ) -> NDArray[np.float32]:
     """Normalise, then resample."""
     normalized = np.empty((len(maps), *placement.cropped_shape), np.float32)
-    for result, channel, linear, outside in zip(normalized, cropped.channels, maps, _zeroed(cropped, configuration), strict=True):
-        linear(channel, out=result)
+    seen = zip(configuration.normalization, _seen(cropped, configuration), maps, _zeroed(cropped, configuration), strict=True)
+    for result, (rule, channel, linear, outside) in zip(normalized, seen, strict=True):
+        linear(equalized(channel, rule), out=result)
         if outside is not None:
             np.copyto(result, 0, where=outside)
     order, nearest = configuration.resampling.image_order, _nearest_axis(placement, configuration)
@@ -224,30 +252,22 @@ def _image(
 
 
 def _maps(cropped: CroppedCase, configuration: Configuration) -> tuple[Linear, ...]:
-    """What normalises each channel."""
-    rules = configuration.normalization
-    if len(rules) != len(cropped.channels):
-        raise PlanError(f"The plan has {len(rules)} entries under normalization for {len(cropped.channels)} channels: one for each.")
+    """What normalises each channel that is seen, once it is equalised where its rule says so."""
     inside = None if cropped.outside is None else ~cropped.outside
-    return tuple(_map(channel, inside, rule) for channel, rule in zip(cropped.channels, rules, strict=True))
+    return tuple(linear_map(channel, inside, rule) for channel, rule in zip(_seen(cropped, configuration), configuration.normalization, strict=True))
 
 
-def _map(channel_ZYX: NDArray[np.float32], inside: NDArray[np.bool_] | None, rule: Normalization) -> Linear:
-    match rule.scheme:
-        case "zscore":
-            return normalize.zscore(channel_ZYX, inside if rule.use_mask else None)
-        case "ct":
-            return normalize.ct(*(value or 0.0 for value in (rule.lower, rule.upper, rule.mean, rule.std)))
-        case "rescale_to_0_1":
-            return normalize.rescale_to_0_1(channel_ZYX)
-        case "rgb_to_0_1":
-            return normalize.rgb_to_0_1(channel_ZYX)
-        case "none":
-            return Linear()
+def _seen(cropped: CroppedCase, configuration: Configuration) -> list[NDArray[np.float32]]:
+    """The channels that a configuration sees."""
+    channels = [rule.channel for rule in configuration.normalization]
+    positions = channel_positions(channels, cropped.channel_names)
+    if positions is None:
+        raise PlanError(f"The configuration sees the channels {', '.join(channels)}, the plan has {', '.join(cropped.channel_names)}, in that order.")
+    return [cropped.channels[position] for position in positions]
 
 
 def _zeroed(cropped: CroppedCase, configuration: Configuration) -> list[NDArray[np.bool_] | None]:
-    """The voxels of each channel that are 0 once it is normalised, wherever its mean lies."""
+    """The voxels of each channel that is seen that are 0 once it is normalised, wherever its mean lies."""
     return [cropped.outside if rule.scheme == "zscore" and rule.use_mask else None for rule in configuration.normalization]
 
 
@@ -284,8 +304,18 @@ def _target_spacing(configuration: Configuration, spacing: Spacing3) -> Spacing3
     return z, y, x
 
 
+def _whole_box(geometry: Geometry) -> crop.Box:
+    z, y, x = (slice(0, size) for size in geometry.shape)
+    return z, y, x
+
+
 def _reorder(values: Spacing3, order: tuple[int, int, int]) -> Spacing3:
     return values[order[0]], values[order[1]], values[order[2]]
+
+
+def _spacing3(sizes: Iterable[float]) -> Spacing3:
+    z, y, x = sizes
+    return z, y, x
 
 
 def _shape3(sizes: Iterable[int]) -> Shape3:

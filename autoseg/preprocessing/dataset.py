@@ -11,7 +11,7 @@ from concurrent.futures import as_completed
 
 from autoseg.data.dataset import Case
 from autoseg.planning.plan import Plan
-from autoseg.preprocessing.case import crop_case, pack, way
+from autoseg.preprocessing.case import crop_case, is_whole, pack, way
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation
 from autoseg.preprocessing.store import CaseStore
 from autoseg.progress import Progress, silent
@@ -79,16 +79,24 @@ def make_each(missing: Sequence[Case], make: Callable[[Case], None], total: int,
 def _make_ready(case: Case, plan: Plan, stores: Mapping[str, CaseStore]) -> None:
     with naming(case):
         scan = read_scan(case, plan)
-        cropped = crop_case(scan, read_segmentation(case, plan, scan.geometry), plan)
-        del scan  # much larger than what is left of it
+        labels = read_segmentation(case, plan, scan.geometry)
+    whole = [name for name in stores if is_whole(plan.configuration(name))]
     made: dict[Hashable, CaseStore] = {}
-    for name, store in stores.items():
-        configuration = plan.configuration(name)
-        how = way(cropped, configuration)
-        if how in made:
-            store.put_same(case, made[how])
+    for names in (whole, [name for name in stores if name not in whole]):
+        if not names:
             continue
         with naming(case):
-            packed = pack(cropped, plan, configuration)
-        store.put(case, packed)
-        made[how] = store
+            cropped = crop_case(scan, labels, plan, whole=names is whole)
+        if names is not whole:
+            del scan, labels  # much larger than what is left of them
+        for name in names:
+            configuration, store = plan.configuration(name), stores[name]
+            how = way(cropped, configuration)
+            if how in made:
+                store.put_same(case, made[how])
+                continue
+            with naming(case):
+                packed = pack(cropped, plan, configuration)
+            store.put(case, packed)
+            made[how] = store
+        del cropped

@@ -25,7 +25,7 @@ from autoseg.files import link, read_json, write_json
 from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, in_few_bytes, write_array
-from autoseg.preprocessing.case import PackedCase, ReadyCase
+from autoseg.preprocessing.case import PackedCase, ReadyCase, is_whole
 from autoseg.preprocessing.foreground import Locations, read_locations, write_locations
 from autoseg.preprocessing.packed import open_image, write_image
 
@@ -204,9 +204,9 @@ def settings_key(plan: Plan, configuration: Configuration) -> str:
         "values": plan.dataset.labels.values,
         "ignore": plan.dataset.labels.ignore,
         "dimensions": configuration.dimensions,
-        "spacing": configuration.spacing,
-        "normalization": [rule.model_dump() for rule in configuration.normalization],
-        "resampling": configuration.resampling.model_dump(),
+        "spacing": None if is_whole(configuration) else configuration.spacing,
+        "normalization": [rule.model_dump(exclude_none=True) for rule in configuration.normalization],
+        "resampling": configuration.resampling.model_dump(exclude_none=True),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -2,7 +2,7 @@
 
 - A network follows from its plan alone, so two plans say in words what their tensors would say in names and shapes.
 - Segmentation heads may be for another number of classes, or for regions instead of classes: they then start anew. All else must be the same.
-- Channels and classes are matched by their position. Input that was made ready in another way is told, not refused.
+- Channels that the configurations see, and classes, are matched by their position. Input that was made ready in another way is told, not refused.
 - The model is read when a run begins. A run that has a checkpoint goes on from it, and the model may be gone.
 """
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from torch import nn
 
-from autoseg.errors import AutosegError, listing
+from autoseg.errors import AutosegError, counted, listing
 from autoseg.inference.model_folder import PLAN, Model, is_trained, load_model, stored_fingerprint
 from autoseg.networks.weights import load_all_but_other_heads, weights_of
-from autoseg.planning.plan import AnyNetwork, NetworkPlan, Normalization, Plan
+from autoseg.planning.plan import AnyNetwork, Configuration, NetworkPlan, Normalization, Plan
 from autoseg.planning.reasons.wording import extents
 from autoseg.training import checkpoint
 from autoseg.training.run import Run, read_run
@@ -93,8 +93,7 @@ def take_over(model: Model, network: nn.Module, plan: Plan, name: str) -> list[s
     one, many = ("region", "regions") if plan.learns_regions else ("class", "classes")
     heads = f"{count - len(left)} of {count} tensors; the heads for {structures} {many if structures > 1 else one} start anew"
     lines = [f"Starts from the weights of {model.folder} ({heads if left else f'all {count} tensors'})."]
-    theirs, ours = model.plan.dataset, plan.dataset
-    lines += _matched("Channels", theirs.channel_names, ours.channel_names)
+    lines += _matched("Channels", model.plan.image_channels(model.configuration_name), plan.image_channels(name))
     lines += [] if left else _matched(many.capitalize(), model.plan.output_names, plan.output_names)
     expected = list(_expectations(model, plan, name))
     return [*lines, f"Its weights expect other input: {'; '.join(expected)}."] if expected else lines
@@ -115,7 +114,7 @@ def _differences(model: Model, plan: Plan, name: str) -> Iterator[str]:
     if theirs.dimensions != ours.dimensions:
         yield f"{theirs.dimensions}D there, {ours.dimensions}D here"
         return
-    there, here = model.plan.dataset.channel_names, plan.dataset.channel_names
+    there, here = model.plan.image_channels(model.configuration_name), plan.image_channels(name)
     if len(there) != len(here):
         yield f"input channels: {len(there)} ({listing(there)}) there, {len(here)} ({listing(here)}) here"
     seen_there, seen_here = _previous_classes(model.plan, model.configuration_name), _previous_classes(plan, name)
@@ -148,8 +147,11 @@ def _network_differences(theirs: AnyNetwork, ours: AnyNetwork) -> Iterator[str]:
 def _advice(model: Model, plan: Plan, name: str) -> str:
     """What helps: a plan does, unless it is the data that differ, or another part of the same plan that was meant."""
     theirs, ours = model.plan.dataset, plan.dataset
-    if len(theirs.channel_names) != len(ours.channel_names):
-        return f"Start from a model for {len(ours.channel_names)} input channels: no plan makes one of another number fit."
+    if len(theirs.channel_names) != len(ours.channel_names):  # no plan can be taken over
+        seen = len(plan.image_channels(name))
+        if len(model.plan.image_channels(model.configuration_name)) != seen:
+            return f"Start from a model for {counted(seen, 'input channel')}: no plan makes one of another number fit."
+        return f"Copy the network of {model.configuration_name} from {model.folder / PLAN} into the plan of {ours.name}."
     cascades = bool(model.configuration.previous_stage and plan.configuration(name).previous_stage)
     if cascades and len(theirs.labels.values) != len(ours.labels.values):
         return "A cascade's network takes one channel a class, so the number of classes must be the same; its previous stage can start from a model."
@@ -160,7 +162,7 @@ def _advice(model: Model, plan: Plan, name: str) -> str:
 
 
 def _previous_classes(plan: Plan, name: str) -> int:
-    return plan.input_channels(name) - len(plan.dataset.channel_names)
+    return plan.input_channels(name) - len(plan.image_channels(name))
 
 
 def _matched(what: str, theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
@@ -174,7 +176,10 @@ def _expectations(model: Model, plan: Plan, name: str) -> Iterator[str]:
     theirs, ours = model.configuration, plan.configuration(name)
     if model.plan.transpose_forward != plan.transpose_forward:
         yield f"axes in the order {_axes(model.plan)}, here {_axes(plan)}"
-    if extents(theirs.spacing) != extents(ours.spacing):
+    sizes = theirs.resampling.resize, ours.resampling.resize
+    if sizes[0] != sizes[1]:
+        yield f"{_sized(theirs)}, here {_sized(ours)}"
+    elif not sizes[0] and extents(theirs.spacing) != extents(ours.spacing):
         yield f"spacing {extents(theirs.spacing)} mm, here {extents(ours.spacing)}"
     rules: dict[tuple[str, str], list[str]] = {}
     for before, now in zip(theirs.normalization, ours.normalization, strict=True):
@@ -186,9 +191,18 @@ def _expectations(model: Model, plan: Plan, name: str) -> Iterator[str]:
 
 def _rule(rule: Normalization) -> str:
     """A rule in words, without its channel."""
+    if rule.percentiles:
+        return f"{rule.scheme} ({rule.percentiles[0]:g} to {rule.percentiles[1]:g})"
+    if rule.clip_limit:
+        return f"{rule.scheme} (clip limit {rule.clip_limit:g})"
     if rule.scheme == "ct":
         return f"ct ({rule.lower:.4g} to {rule.upper:.4g}, mean {rule.mean:.4g}, std {rule.std:.4g})"
     return f"{rule.scheme} inside the mask" if rule.scheme == "zscore" and rule.use_mask else rule.scheme
+
+
+def _sized(configuration: Configuration) -> str:
+    resize = configuration.resampling.resize
+    return f"whole images of {extents(resize)} voxels" if resize else f"cropped images at {extents(configuration.spacing)} mm"
 
 
 def _axes(plan: Plan) -> str:

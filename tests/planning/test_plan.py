@@ -66,8 +66,34 @@ FAST = "configurations.3d_fullres.training.recipes.fast"
         ("configurations.2d.patch_size", 64, "configurations.2d.patch_size: must be a list in [ ] (found: 64)"),
         ("configurations.2d.network", "U-Net", "configurations.2d.network: must be an object in { } (found: 'U-Net')"),
         ("configurations.2d.normalization.0.mean", None, "configurations.2d.normalization.0.mean: scheme 'ct' needs a number (found: null)"),
-        ("configurations.2d.normalization.0.channel", "T1", "configurations.2d.normalization: is for the channels T1, dataset.channel_names are CT:"
-         " one entry for each, in that order"),
+        ("configurations.2d.normalization.0.channel", "T1", "configurations.2d.normalization.0.channel: the dataset has no such channel (found:"
+         " 'T1'); did you mean 'CT'? choose from CT"),
+        ("configurations.2d.normalization", [], "configurations.2d.normalization: must have at least 1 entries (found: [])"),
+        ("configurations.2d.normalization", 2 * [{"channel": "CT", "scheme": "none"}],
+         "configurations.2d.normalization.1.channel: has an entry already (found: 'CT')"),
+        ("configurations.2d.normalization", [{"channel": "CT", "scheme": "percentile"}],
+         "configurations.2d.normalization.0.scheme: must be 'zscore', 'ct', 'none', 'rescale_to_0_1', 'rgb_to_0_1', 'percentile_to_0_1',"
+         " 'histogram_equalization' or 'clahe' (found: 'percentile'); did you mean 'percentile_to_0_1'?"),
+        ("configurations.2d.normalization", [{"channel": "CT", "scheme": "percentile_to_0_1", "percentiles": [99, 1]}],
+         "configurations.2d.normalization.0.percentiles: must rise (found: [99, 1])"),
+        ("configurations.2d.normalization", [{"channel": "CT", "scheme": "percentile_to_0_1", "percentiles": [5, 101]}],
+         "configurations.2d.normalization.0.percentiles.1: must be at most 100 (found: 101)"),
+        ("configurations.2d.normalization", [{"channel": "CT", "scheme": "zscore", "percentiles": [1, 99]}],
+         "configurations.2d.normalization.0.percentiles: is for the scheme 'percentile_to_0_1' alone (found: [1, 99])"),
+        ("configurations.2d.normalization", [{"channel": "CT", "scheme": "clahe", "clip_limit": 0}],
+         "configurations.2d.normalization.0.clip_limit: must be above 0 (found: 0)"),
+        ("configurations.2d.normalization", [{"channel": "CT", "scheme": "clahe", "clip_limit": 1.5}],
+         "configurations.2d.normalization.0.clip_limit: must be at most 1 (found: 1.5)"),
+        ("configurations.2d.normalization", [{"channel": "CT", "scheme": "none", "clip_limit": 0.5}],
+         "configurations.2d.normalization.0.clip_limit: is for the scheme 'clahe' alone (found: 0.5)"),
+        ("configurations.2d.resampling.resize", [8, 64, 64],
+         "configurations.2d.resampling.resize: needs 2 numbers, because dimensions is 2 (found: [8, 64, 64])"),
+        ("configurations.3d_fullres.resampling.resize", [64, 64],
+         "configurations.3d_fullres.resampling.resize: needs 3 numbers, because dimensions is 3 (found: [64, 64])"),
+        ("configurations.2d.resampling.resize", [64, 0], "configurations.2d.resampling.resize.1: must be at least 1 (found: 0)"),
+        ("configurations.2d.resampling.resize", 64, "configurations.2d.resampling.resize: must be a list in [ ] (found: 64)"),
+        ("configurations.2d.resampling.resize", [100_000, 100_000],
+         "configurations.2d.resampling.resize: makes 1e+10 voxels, more than any computer can hold (found: [100000, 100000])"),
         ("configurations.a/b", {}, "configurations.a/b: must be made of letters, digits and _ . + - and begin with a letter or digit"),
         ("transpose_forward", [0, 0, 1], "transpose_forward: must hold each of 0, 1 and 2 once (found: [0, 0, 1])"),
         ("dataset.labels.values", [1, 2, 3], "dataset.labels.values: must begin with 0, the background, and increase (found: [1, 2, 3])"),
@@ -99,7 +125,7 @@ def test_all_faults_are_named_at_once(plan: Plan) -> None:
     content = broken(plan, "configurations.2d.batch_size", 0)
     full = content["configurations"]["3d_fullres"]
     content["configurations"]["2d"]["patch_size"] = [65, 64]
-    content["configurations"]["other"] = full | {"normalization": [], "previous_stage": "2d"}
+    content["configurations"]["other"] = full | {"normalization": [{"channel": "T1", "scheme": "none"}], "previous_stage": "2d"}
     content["configurations"]["lost"] = {"inherits": "3d_fulres"}
     content["colour"] = "blue"
     del content["dataset"]["name"]
@@ -109,7 +135,7 @@ def test_all_faults_are_named_at_once(plan: Plan) -> None:
         "configurations.2d.batch_size", "configurations.2d.patch_size", "configurations.lost.inherits", "colour", "dataset.name", "dataset.num_cases",
     ])  # fmt: skip
     content["dataset"] = plan.model_dump(mode="json", exclude_none=True)["dataset"]
-    assert "configurations.other.normalization" in {line.split(": ")[0] for line in faults(content)}
+    assert "configurations.other.normalization.0.channel" in {line.split(": ")[0] for line in faults(content)}
 
 
 @pytest.mark.parametrize("content", [None, [], "plan", {"configurations": []}, {"configurations": {"a": 5, "b": {"inherits": "a"}}}])
@@ -262,3 +288,46 @@ def test_validation_takes_milliseconds(plan: Plan) -> None:
         validate_plan(content, "x")
         took.append(time.perf_counter() - begun)
     assert min(took) < 0.03
+
+
+def test_a_configuration_may_see_some_channels_in_the_order_of_the_dataset(facts_of: Callable[..., Any]) -> None:
+    four = make_plan(*facts_of([(60, 70, 80)] * 4, [(2.0, 1.0, 1.0)] * 4, channels=("flair", "t1", "t1ce", "t2")))
+
+    def seeing(*channels: str) -> dict[str, Any]:
+        rules = [{"channel": channel, "scheme": "zscore"} for channel in channels]
+        return inheriting(four, few={"inherits": "3d_fullres", "normalization": rules}, after={"inherits": "few", "previous_stage": "3d_fullres"})
+
+    plan = validate_plan(seeing("flair", "t1ce"), "x")
+    assert plan.image_channels("few") == plan.image_channels("after") == ("flair", "t1ce")
+    assert [plan.input_channels(name) for name in ("3d_fullres", "few", "after")] == [4, 2, 2 + 2]
+    assert validate_plan(file_content(plan), "x") == plan
+    assert faults(seeing("t1ce", "flair")) == [
+        "configurations.few.normalization: must follow the order of dataset.channel_names, here flair, t1ce (found: t1ce, flair)"
+    ]
+    assert faults(seeing("flair", "T1CE", "t3")) == [
+        "configurations.few.normalization.1.channel: the dataset has no such channel (found: 'T1CE'); did you mean 't1ce'?"
+        " choose from flair, t1, t1ce, t2",
+        "configurations.few.normalization.2.channel: the dataset has no such channel (found: 't3'); did you mean 't2'?"
+        " choose from flair, t1, t1ce, t2",
+    ]
+
+
+def test_what_a_scheme_takes_is_written_down(plan: Plan) -> None:
+    for rule, told in (
+        ({"scheme": "percentile_to_0_1"}, {"percentiles": [0.5, 99.5]}),
+        ({"scheme": "percentile_to_0_1", "percentiles": [0, 90]}, {"percentiles": [0.0, 90.0]}),
+        ({"scheme": "clahe", "clip_limit": None}, {"clip_limit": 0.01}),
+        ({"scheme": "histogram_equalization"}, {}),
+    ):
+        read = validate_plan(broken(plan, "configurations.2d.normalization", [{"channel": "CT"} | rule]), "x")
+        (written,) = file_content(read)["configurations"]["2d"]["normalization"]
+        assert written == {"channel": "CT", "scheme": rule["scheme"], "use_mask": False} | told
+
+
+def test_a_child_takes_the_resize_of_its_parent_back(plan: Plan) -> None:
+    content = inheriting(
+        plan, child={"inherits": "sized", "resampling": {"resize": None}}, sized={"inherits": "2d", "resampling": {"resize": [64, 64]}}
+    )
+    read = validate_plan(content, "x")
+    assert (read.configuration("sized").resampling.resize, read.configuration("child").resampling.resize) == ((64, 64), None)
+    assert file_content(read) == content

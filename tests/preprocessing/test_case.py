@@ -137,7 +137,7 @@ def test_an_empty_scan_is_kept_whole(small_plan: Plans) -> None:
 def test_faults_are_named(small_plan: Plans) -> None:
     image, _ = scan()
     one = small_plan(channels=("t1",))
-    with pytest.raises(PlanError, match="1 entries under normalization for 2 channels"):
+    with pytest.raises(PlanError, match=r"The scan has 2 channels, the plan wants 1: t1\."):
         prepare(image, None, one, one.configuration("small"))
     rgb = small_plan(scheme="rgb_to_0_1")
     with pytest.raises(AutosegError, match="0 to 255, found"):

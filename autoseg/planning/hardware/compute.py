@@ -130,7 +130,7 @@ def prediction_flops(plan: Plan, name: str, recipe: str) -> float:
     Images are mirrored along those of the plan's axes that the recipe mirrored in training; the previous stage was trained with the same recipe.
 
     Windows overlap as the plan's step says; at the borders of a scan they overlap more, which is not counted. Slices of a 2D configuration are as
-    thick as in the finest of the plan's 3D configurations, 1 mm where there is none.
+    thick as in the finest of the plan's 3D configurations, 1 mm where there is none. Where whole images are resized, the nominal spacing counts.
     """
     configuration = plan.configuration(name)
     window = sum(one.flops for one in operations(configuration, plan.input_channels(name), plan.output_channels))

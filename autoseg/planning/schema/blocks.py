@@ -5,18 +5,22 @@
 - Descriptions are what editors show, by way of the JSON Schema; docs/plan.md says the same at more length.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
 
+T = TypeVar("T")
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 Range = tuple[float, float]
 AxisCounts = tuple[Count, ...]
 MOST_SCALING = 10.0
+PERCENTILES, CLIP_LIMIT = (0.5, 99.5), 0.01  # of the schemes that take them, unless the plan says otherwise
 # names a folder too, so it must be one that cannot lead anywhere else
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
 
@@ -31,16 +35,26 @@ class Normalization(Block):
     """How one channel's intensities are scaled; statistics are given for `ct` only.
 
     `zscore`: subtract mean, divide by standard deviation of the image (inside the non-zero mask with `use_mask`);
-    `ct`: clip to [lower, upper], subtract `mean`, divide by `std`; `rescale_to_0_1`: by the image's own range; `rgb_to_0_1`: divide by 255.
+    `ct`: clip to [lower, upper], subtract `mean`, divide by `std`; `rescale_to_0_1`: by the image's own range; `rgb_to_0_1`: divide by 255;
+    `percentile_to_0_1`: clip to two percentiles of the image, which become 0 and 1; `histogram_equalization`: all intensities become about equally
+    frequent; `clahe`: the same around each voxel of a slice, with limited contrast. The last two end at 0 and 1 and need the extra `zoo`.
     """
 
     channel: str = Field(description="its name in dataset.channel_names")
-    scheme: Literal["zscore", "ct", "none", "rescale_to_0_1", "rgb_to_0_1"] = Field(description="how intensities are scaled")
+    scheme: Literal[
+        "zscore", "ct", "none", "rescale_to_0_1", "rgb_to_0_1", "percentile_to_0_1", "histogram_equalization", "clahe"
+    ] = Field(description="how intensities are scaled")  # fmt: skip
     use_mask: bool = Field(False, description="zscore: statistics come from the voxels that are not zero, and outside becomes 0")
     lower: float | None = Field(None, validate_default=True, description="ct: 0.5 percentile of the dataset's foreground")
     upper: float | None = Field(None, validate_default=True, description="ct: 99.5 percentile of the dataset's foreground")
     mean: float | None = Field(None, validate_default=True, description="ct: mean of the dataset's foreground")
     std: float | None = Field(None, validate_default=True, description="ct: standard deviation of the dataset's foreground")
+    percentiles: tuple[Percent, Percent] | None = Field(
+        None, validate_default=True, description=f"percentile_to_0_1: those of the image that become 0 and 1; {list(PERCENTILES)} unless given"
+    )
+    clip_limit: Share | None = Field(
+        None, validate_default=True, description=f"clahe: more means more contrast, 1 is no limit; {CLIP_LIMIT} unless given"
+    )
 
     @field_validator("lower", "upper", "mean", "std")
     @classmethod
@@ -49,14 +63,34 @@ class Normalization(Block):
             raise ValueError("scheme 'ct' needs a number")
         return value
 
+    @field_validator("percentiles")
+    @classmethod
+    def _percentiles_rise(cls, value: Range | None, info: ValidationInfo) -> Range | None:
+        if info.data.get("scheme") != "percentile_to_0_1":
+            return _only_for("percentile_to_0_1", value, info)
+        value = PERCENTILES if value is None else value
+        if not value[0] < value[1]:
+            raise ValueError("must rise")
+        return value
+
+    @field_validator("clip_limit")
+    @classmethod
+    def _contrast_is_limited(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if info.data.get("scheme") != "clahe":
+            return _only_for("clahe", value, info)
+        return CLIP_LIMIT if value is None else value
+
 
 class Resampling(Block):
-    """Spline orders, and the ratio of spacings above which the coarse axis is resampled on its own (nearest)."""
+    """Spline orders, the ratio of spacings above which the coarse axis is resampled on its own (nearest), and one size for all images."""
 
     image_order: Literal[0, 1, 3] = Field(3, description="spline order for images: 0 nearest, 1 linear, 3 cubic")
     label_order: Literal[0, 1] = Field(1, description="for label maps, as one channel a class")
     logits_order: Literal[0, 1, 3] = Field(1, description="for the network's output on the way back to the scan's grid")
     separate_axis_above: Positive = Field(3.0, description="ratio of spacings above which the one coarse axis is resampled on its own")
+    resize: AxisCounts | None = Field(
+        None, description="voxels an axis that every whole image is resampled to, uncropped and whatever its spacing; absent: to the spacing"
+    )
 
 
 class Transform(Block):
@@ -162,3 +196,9 @@ class Inference(Block):
     mirror_axes: tuple[Literal[0, 1, 2], ...] = Field(
         (), description="axes over which predictions are mirrored and averaged, as far as the recipe mirrored them in training"
     )
+
+
+def _only_for(scheme: str, value: T | None, info: ValidationInfo) -> T | None:
+    if value is not None and "scheme" in info.data:
+        raise ValueError(f"is for the scheme '{scheme}' alone")
+    return value

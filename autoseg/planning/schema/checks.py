@@ -34,10 +34,13 @@ def _of_regions(plan: Plan) -> Iterator[str]:
 
 
 def _of_sizes(configuration: Configuration) -> Iterator[str]:
-    for axis, (size, extent) in enumerate(zip(configuration.patch_size, configuration.median_shape, strict=True)):
+    resize = configuration.resampling.resize
+    for axis, (size, extent) in enumerate(zip(configuration.patch_size, resize or configuration.median_shape, strict=True)):
         divisor = configuration.network.divisors(configuration.dimensions)[axis]
         enough = divisor * ceil(extent / divisor)
-        if size > enough:
+        if resize and size > extent:
+            yield f"patch_size: {size} voxels on axis {axis}, where resampling.resize gives every image {extent}: the rest of a patch is empty."
+        elif size > enough:
             yield f"patch_size: {size} voxels on axis {axis}, where the median case has {extent:g}: {enough} would hold it too."
     if configuration.batch_size == 1:
         yield "batch_size: 1 makes every step depend on a single patch; 2 or more train more steadily."
@@ -69,6 +72,8 @@ def _of_cascade(configuration: Configuration, plan: Plan) -> Iterator[str]:
     if configuration.previous_stage is None:
         return
     before = plan.configuration(configuration.previous_stage)
+    if configuration.resampling.resize or before.resampling.resize:  # spacings are nominal
+        return
     if prod(before.spacing) < prod(configuration.spacing):
         spacings = f"{list(before.spacing)} against {list(configuration.spacing)} mm"
         yield f"previous_stage: '{configuration.previous_stage}' has the finer spacing, {spacings}: a cascade goes from coarse to fine."

@@ -1,9 +1,10 @@
 """A configuration: one network on one resolution of the data, with what its blocks must agree on.
 
+- Where whole images are resized, `spacing` and `median_shape` are nominal: they say what to expect, and nothing follows from them.
 - The patch is held to what the network can take; what cannot be built is refused with the nearest patch that can.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import Literal
@@ -30,11 +31,15 @@ class Configuration(Block):
     )
     recipe: Name | None = Field(None, description="the published approach that it was made after")
     dimensions: Literal[2, 3] = Field(description="2 (Y, X) or 3 (Z, Y, X)")
-    spacing: tuple[Positive, ...] = Field(description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are")
+    spacing: tuple[Positive, ...] = Field(
+        description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are; nominal with resampling.resize"
+    )
     median_shape: tuple[Positive, ...] = Field(description="voxels of the median case, cropped to what is not zero and at that spacing")
     patch_size: AxisCounts = Field(description="voxels that the network sees at once; each a multiple of the product of the strides along its axis")
     batch_size: Count = Field(description="patches a step")
-    normalization: tuple[Normalization, ...] = Field(description="how intensities are scaled: one entry a channel, in the order of the channels")
+    normalization: tuple[Normalization, ...] = Field(
+        min_length=1, description="how intensities are scaled: one entry for each channel that the network sees, in the order of the channels"
+    )
     resampling: Resampling = Field(Resampling(), description="how cases are brought to the spacing, and predictions back")
     network: AnyNetwork = Field(discriminator="family", description="which network; its family decides which keys there are")
     training: Training = Field(description="what the trainer does")
@@ -55,6 +60,18 @@ class Configuration(Block):
         if prod(shape) > MOST_VOXELS:
             raise ValueError(f"would have {prod(shape):.2g} voxels at this spacing, more than any computer can hold: give a coarser one")
         return shape
+
+    @field_validator("resampling")
+    @classmethod
+    def _resize_fits(cls, resampling: Resampling, info: ValidationInfo) -> Resampling:
+        dimensions, resize = info.data.get("dimensions"), resampling.resize
+        if resize is None:
+            return resampling
+        if dimensions is not None and len(resize) != dimensions:
+            raise_if_any([Fault(("resampling", "resize"), f"needs {dimensions} numbers, because dimensions is {dimensions}{shown(resize)}")])
+        if prod(resize) > MOST_VOXELS:
+            raise_if_any([Fault(("resampling", "resize"), f"makes {prod(resize):.2g} voxels, more than any computer can hold{shown(resize)}")])
+        return resampling
 
     @field_validator("network")
     @classmethod
@@ -91,6 +108,24 @@ class Configuration(Block):
         if axes and max(axes) >= info.data.get("dimensions", 3):
             raise_if_any([Fault(("inference", "mirror_axes"), "in 2D there are only 2 axes, 0 and 1" + shown(axes))])
         return inference
+
+
+def channel_positions(channels: Sequence[str], known: Sequence[str]) -> tuple[int, ...] | None:
+    """Where the channels that a configuration sees are among the dataset's.
+
+    Parameters
+    ----------
+    channels : names, in the order of the dataset
+    known : the dataset's; several may have one name, and are then taken in turn
+
+    Returns
+    -------
+    a position for each, rising; None where one is not there, or not in that order
+    """
+    rest = iter(range(len(known)))
+    found = [next((position for position in rest if known[position] == channel), None) for channel in channels]
+    positions = tuple(position for position in found if position is not None)
+    return positions if len(positions) == len(channels) else None
 
 
 def nearest_patch(patch_size: tuple[int, ...], divisors: tuple[int, ...]) -> tuple[int, ...]:
