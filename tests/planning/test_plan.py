@@ -48,8 +48,8 @@ FAST = "configurations.3d_fullres.training.recipes.fast"
          " configurations, why"),
         (f"{FAST}.learning_rate", -1, f"{FAST}.learning_rate: must be above 0 (found: -1)"),
         (f"{FAST}.momentum", 1.0, f"{FAST}.momentum: must be below 1 (found: 1.0)"),
-        ("configurations.2d.training.loss", "dice_c", "configurations.2d.training.loss: must be 'dice_ce', 'dice', 'ce' or 'dice_focal' (found:"
-         " 'dice_c'); did you mean 'dice_ce'?"),
+        ("configurations.2d.training.loss", "dice_c", "configurations.2d.training.loss: must be made of dice, ce, bce, focal and tversky,"
+         " joined by _, each at most once (found: 'dice_c'); nearest valid: 'dice_ce'"),
         ("configurations.2d.resampling.image_order", 2, "configurations.2d.resampling.image_order: must be 0, 1 or 3 (found: 2); did you mean 1?"),
         ("configurations.2d.training.recipes.fats", {"colour": 1},
          "configurations.2d.training.recipes.fats: unknown key; did you mean fast? choose from default, fast"),

@@ -52,6 +52,9 @@ def _of_learning(configuration: Configuration) -> Iterator[str]:
     for name, recipe in training.recipes.items():
         if not lowest <= recipe.learning_rate <= highest:
             yield f"training.recipes.{name}.learning_rate: {recipe.learning_rate:g} is far from what trains networks, {lowest:g} to {highest:g}."
+        if recipe.schedule == "plateau" and recipe.stop_after is not None and recipe.stop_after <= recipe.plateau_patience:
+            patience = f"before plateau_patience ({recipe.plateau_patience}) has run out"
+            yield f"training.recipes.{name}.stop_after: {recipe.stop_after} ends the training {patience}, so the learning rate is never lowered."
     if training.oversample_foreground == 0:
         yield "training.oversample_foreground: with 0 small structures are seldom seen in training."
     learned = {axis for recipe in training.recipes.values() for axis in recipe.augmentation.mirror_axes}

@@ -93,12 +93,15 @@ class Configuration(Block):
 
     @field_validator("training")
     @classmethod
-    def _learned_axes_exist(cls, training: Training, info: ValidationInfo) -> Training:
+    def _fits_the_dimensions(cls, training: Training, info: ValidationInfo) -> Training:
         raise_if_any(
             Fault(("training", "recipes", name, "augmentation", "mirror_axes"), "in 2D there are only 2 axes, 0 and 1" + shown(axes))
             for name, recipe in training.recipes.items()
             if (axes := recipe.augmentation.mirror_axes) and max(axes) >= info.data.get("dimensions", 3)
         )
+        if training.slices != "all" and info.data.get("dimensions", 2) != 2:
+            text = f"only a 2D configuration learns from slices{shown(training.slices)}; nearest valid: 'all'"
+            raise_if_any([Fault(("training", "slices"), text)])
         return training
 
     @field_validator("inference")

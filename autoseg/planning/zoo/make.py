@@ -84,9 +84,10 @@ def _channels(plan: Plan, recipe: ZooRecipe) -> list[str]:
     wanted = {canonical(name) for name in recipe.channels}
     found = [name for name in names if canonical(name) in wanted]
     if len(found) < len(recipe.channels):
+        needed, there = listing(list(recipe.channels)), listing(list(names))
         raise AutosegError(
-            f"The recipe {recipe.name} needs the channels {listing(list(recipe.channels))}; {plan.dataset.name} has {listing(list(names))}. For others"
-            " copy it under a name of your own and change its channels: autoseg recipes {recipe.name} --json > recipes/mine.json"
+            f"The recipe {recipe.name} needs the channels {needed}; {plan.dataset.name} has {there}. For others"
+            f" copy it under a name of your own and change its channels: autoseg recipes {recipe.name} --json > recipes/mine.json"
         )
     return found
 
