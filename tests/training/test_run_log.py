@@ -18,7 +18,7 @@ def row(epoch: int, step: int | None = None, **values: float) -> dict[str, float
 
 
 def open_log(folder: Path, *, up_to_step: int = 10**9, draw: object = None) -> RunLog:
-    return RunLog(folder, ("edema", "core"), up_to_step=up_to_step, draw=draw)
+    return RunLog(folder, ("dice_edema", "dice_core"), up_to_step=up_to_step, draw=draw)
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
