@@ -47,6 +47,12 @@ class Linear:
         result /= np.float32(max(self.scale, SMALLEST))
         return result
 
+    def undo(self, x: Channel) -> Channel:
+        """Intensities as they were before, float32 of the same shape; what was clipped stays so."""
+        result: Channel = x * np.float32(max(self.scale, SMALLEST))
+        result += np.float32(self.offset)
+        return result
+
 
 def zscore(x: Channel, mask: NDArray[np.bool_] | None = None) -> Linear:
     """To mean 0 and standard deviation 1.

@@ -36,7 +36,7 @@ def build(configuration: Configuration, *, in_channels: int, num_classes: int) -
     ----------
     configuration : its `network` block and `dimensions` decide; the plan's schema has seen to it that they describe a network
     in_channels : channels of the image
-    num_classes : channels of the output, `Plan.output_channels`: classes with the background, or regions
+    num_classes : channels of the output, `Plan.network_outputs`: classes with the background, regions, or the image's
 
     Raises
     ------

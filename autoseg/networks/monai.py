@@ -18,7 +18,7 @@ DEPTHS, HEADS = (2, 2, 2, 2), (3, 6, 12, 24)  # of SwinUNETR, as published
 
 
 class LibraryNetwork(nn.Module):
-    """A network of the library: takes (B, C, *patch), gives logits (B, K, *patch)."""
+    """A network of the library: takes (B, C, *patch), gives logits, or the image again, (B, K, *patch)."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -37,6 +37,7 @@ def build_library_network(network: LibraryNetworkPlan, dimensions: int, in_chann
         from monai.networks import nets
     families: dict[str, Callable[[Any, LibraryNetworkPlan, int, int, int], nn.Module]] = {
         "attention_unet": _attention_unet, "segresnet": _segresnet, "swin_unetr": _swin_unetr, "unetplusplus_monai": _unetplusplus,
+        "autoencoder": _autoencoder,
     }  # fmt: skip
     return LibraryNetwork(make_faster(families[network.family](nets, network, dimensions, in_channels, num_classes)))
 
@@ -68,6 +69,13 @@ def _unetplusplus(nets: Any, network: LibraryNetworkPlan, dimensions: int, in_ch
     body: nn.Module = nets.BasicUNetPlusPlus(dimensions, in_channels, num_classes, features=features, dropout=network.dropout)
     for index in range(1, network.stages - 1):
         setattr(body, f"final_conv_0_{index}", nn.Identity())
+    return body
+
+
+def _autoencoder(nets: Any, network: LibraryNetworkPlan, dimensions: int, in_channels: int, num_classes: int) -> nn.Module:
+    channels, strides = _doubling(network.width, network.stages), (1, *(2,) * (network.stages - 1))
+    # batch norm: with instance norm a patch would lose how bright it is, which no later layer could bring back
+    body: nn.Module = nets.AutoEncoder(dimensions, in_channels, num_classes, channels, strides, norm="batch", dropout=network.dropout or None)
     return body
 
 

@@ -35,6 +35,7 @@ from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
 from autoseg.planning.schema.faults import Fault, advice, as_written, in_words, raise_if_any, shown
 from autoseg.planning.schema.inherit import difference, inheritance_faults, whole, wrote
 from autoseg.planning.schema.networks import AnyNetwork, EncoderNetworkPlan, LibraryNetworkPlan, NetworkPlan
+from autoseg.planning.schema.tasks import RECONSTRUCTIONS
 
 __all__ = [
     "AnyNetwork", "Augmentation", "Configuration", "DatasetBlock", "EncoderNetworkPlan", "Inference", "LabelsBlock", "LibraryNetworkPlan",
@@ -100,8 +101,12 @@ class Plan(Block):
 
     @property
     def output_channels(self) -> int:
-        """Channels of the networks' output."""
+        """Channels of the output of networks that segment."""
         return len(self.output_names)
+
+    def network_outputs(self, name: str) -> int:
+        """Channels of the output of a configuration's network: those of the image where it reconstructs that, else `output_channels`."""
+        return len(self.image_channels(name)) if self.configuration(name).task in RECONSTRUCTIONS else self.output_channels
 
     @property
     def structure_names(self) -> tuple[str, ...]:
@@ -230,7 +235,7 @@ def _weights_fault(labels: LabelsBlock, weights: tuple[float, ...]) -> str:
 def _previous_stage_fault(name: str, previous: str, configurations: Mapping[str, Configuration], names: Collection[str]) -> str | None:
     choices = [
         other for other in names
-        if other != name and (other not in configurations or (configurations[other].dimensions == 3 and not configurations[other].previous_stage))
+        if other != name and (other not in configurations or _can_be_previous(configurations[other]))
     ]  # fmt: skip
     if configurations[name].dimensions != 3:
         return f"only a 3D configuration can have one{shown(previous)}"
@@ -242,9 +247,15 @@ def _previous_stage_fault(name: str, previous: str, configurations: Mapping[str,
         reason = "there is no such configuration"
     elif configurations[previous].dimensions != 3:
         reason = "must be in 3D, as this one is"
+    elif configurations[previous].task != "segmentation":
+        reason = "must segment, and its task is " + configurations[previous].task
     else:
         reason = "has a previous stage of its own"
     return f"{reason}{shown(previous)}{advice(previous, choices)}"
+
+
+def _can_be_previous(configuration: Configuration) -> bool:
+    return configuration.dimensions == 3 and configuration.previous_stage is None and configuration.task == "segmentation"
 
 
 def _across_the_sound(content: Any, found: Collection[Fault], lost: Collection[str]) -> Iterator[Fault]:

@@ -68,12 +68,16 @@ class ReadyCase:
     classes : int16 (Z, Y, X) with -1 where nobody annotated, or None without a label
     placement : how to get back
     previous : int16 (Z, Y, X) classes that the previous stage of a cascade decided, on the same grid; else None
+    maps : what normalised each channel, once it was equalised where its rule says so
+    outside : bool (*placement.cropped_shape), zero in all channels of the scan and no hole; None where there are no such voxels
     """
 
     image: NDArray[np.float32]
     classes: NDArray[np.int16] | None
     placement: Placement
     previous: NDArray[np.int16] | None = None
+    maps: tuple[Linear, ...] = ()
+    outside: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,10 @@ def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Co
     """
     cropped = crop_case(image, labels, plan, whole=is_whole(configuration))
     placement, ready_shape = _place(cropped, configuration)
-    ready = _image(cropped, _maps(cropped, configuration), placement, ready_shape, configuration)
-    return ReadyCase(ready, _classes(cropped, placement, ready_shape, plan, configuration), placement)
+    maps = _maps(cropped, configuration)
+    ready = _image(cropped, maps, placement, ready_shape, configuration)
+    classes = _classes(cropped, placement, ready_shape, plan, configuration)
+    return ReadyCase(ready, classes, placement, maps=maps, outside=cropped.outside)
 
 
 def is_whole(configuration: Configuration) -> bool:

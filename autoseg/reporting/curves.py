@@ -1,4 +1,4 @@
-"""How a training goes: loss, pseudo-Dice, learning rate and time over the epochs, from the run's log.
+"""How a training goes: loss, pseudo-Dice (or another score), learning rate and time over the epochs, from the run's log.
 
 - Reads the CSV itself, line by line: nothing heavy is imported, and a picture takes a fraction of a second.
 - Values that were not measured are left out and the curve goes on; a single epoch is a dot.
@@ -20,6 +20,7 @@ from autoseg.reporting import canvas
 
 CLASS_PREFIX = "dice_"
 SMOOTHING = 0.9
+SCORES = {"psnr": "PSNR on validation patches, dB"}  # what stands in the place of the pseudo-Dice where nothing is segmented
 
 _REQUIRED = ("epoch", "elapsed_s", "epoch_s", "learning_rate", "train_loss", "validation_loss", "pseudo_dice")
 _NAMED_CLASSES = 12  # more would fill the plot with names
@@ -34,7 +35,7 @@ def draw_progress(log: Path, target: Path) -> None:
     Parameters
     ----------
     log : CSV with a line for each epoch: epoch, elapsed_s, epoch_s, learning_rate, train_loss, validation_loss, pseudo_dice,
-        and dice_<class name> for each class; what was not measured is empty
+        and dice_<class name> for each class, or psnr; what was not measured is empty
     target : the PNG file
 
     Raises
@@ -49,7 +50,11 @@ def draw_progress(log: Path, target: Path) -> None:
     (loss, dice), (rate, time) = upper
     canvas.write(figure, 0.63, 6.4 - 0.2, _summary(columns), fontsize=12, fontweight="bold", va="top")
     _draw_loss(loss, columns)
-    _draw_dice(dice, columns)
+    score = next((name for name in SCORES if name in columns), None)
+    if score is None:
+        _draw_dice(dice, columns)
+    else:
+        _draw_score(dice, columns, score)
     _draw_one(rate, columns, "learning_rate", "Learning rate")
     rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # no power of ten apart from its numbers
     _draw_one(time, columns, "epoch_s", "Seconds per epoch")
@@ -90,7 +95,7 @@ def _read(log: Path) -> Columns:
     missing = [name for name in _REQUIRED if name not in rows[0]]
     if missing:
         raise AutosegError(f"The log {log} lacks the columns {', '.join(missing)}. Draw the log.csv that training wrote.")
-    names = [name for name in rows[0] if name in _REQUIRED or (name or "").startswith(CLASS_PREFIX)]
+    names = [name for name in rows[0] if name in (*_REQUIRED, *SCORES) or (name or "").startswith(CLASS_PREFIX)]
     return {name: np.array([_number(row[name], name, line, log) for line, row in enumerate(rows, start=2)]) for name in names}
 
 
@@ -108,6 +113,9 @@ def _summary(columns: Columns) -> str:
         parts.append(duration(elapsed[-1]))
     if len(dice):
         parts.append(f"mean pseudo-Dice {dice[-1]:.3f}, best {dice.max():.3f}")
+    for name in SCORES:
+        if name in columns and len(found := _known(columns, name)[1]):
+            parts.append(f"{name.upper()} {found[-1]:.1f}, best {found.max():.1f}")
     return "  ·  ".join(parts)
 
 
@@ -133,6 +141,14 @@ def _draw_dice(axes: Axes, columns: Columns) -> None:
     (lines["mean, moving average"],) = axes.plot(epochs, moving_average(mean), color=canvas.INK, linewidth=2)
     axes.set_ylim(0, 1)
     canvas.add_legend(axes, list(lines.values()), list(lines), loc="lower right", ncols=1 + len(lines) // 7)
+
+
+def _draw_score(axes: Axes, columns: Columns, name: str) -> None:
+    canvas.style_axes(axes, SCORES[name])
+    lines = {"of the epoch": _line(axes, columns, name, canvas.QUIET, width=0.9)}
+    epochs, values = _known(columns, name)
+    (lines["moving average"],) = axes.plot(epochs, moving_average(values), color=canvas.INK, linewidth=2)
+    canvas.add_legend(axes, list(lines.values()), list(lines), loc="lower right")
 
 
 def _draw_one(axes: Axes, columns: Columns, name: str, title: str) -> None:

@@ -6,6 +6,8 @@
   then one of the known voxels of all its classes: a region inside another is seen more often, as the rarer structure should be.
 - `patches_per_case` draws a case for so many patches, one after the other. With `slices: with_foreground` a case that has foreground is drawn, then
   one of its slices that hold some, then a place in it as ever: cases without are drawn only where no case has any.
+- With `slices: without_foreground` a patch is looked for that holds background alone, at ten random places of a case, then of another case, of
+  ten in all. Where none of these is free, the one with the fewest other voxels is taken. What nobody annotated may be anything, so it is not free.
 - Where somebody left part of a case without labels, every other patch of it is centred on a voxel that was annotated (nnU-Net's rule).
 - What a previous stage decided moves with the image. Random damage to it comes after the move (nnU-Net's order); a patch that does not move is
   damaged where it is loaded, which is the same up to flips, and flips change neither balls nor components.
@@ -35,6 +37,8 @@ from autoseg.training.buffers import new
 from autoseg.training.draws import Draw, draw, nothing
 from autoseg.training.moving import box_shape
 from autoseg.training.previous import damaged
+
+PLACES, CASES = 10, 10  # where a patch without foreground is looked for: in a case, and how many cases
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class PatchSource:
             raise ValueError("num_classes is needed where a configuration has a previous stage")
         self._store = store
         self._slices = _foreground_slices(store, names) if configuration.training.slices == "with_foreground" else {}
+        self._free = configuration.training.slices == "without_foreground"
         self._names = tuple(self._slices or names)
         self._patches_per_case = configuration.training.patches_per_case
         self._augmentation = augmentation if augmentation is None or configuration.dimensions == 3 else _of_slices(augmentation)
@@ -139,24 +144,48 @@ class PatchSource:
         return Batch(images_BCZYX.squeeze(2), classes_BZYX.squeeze(1)) if self._flat else Batch(images_BCZYX, classes_BZYX)
 
     def _sample(self, generator: np.random.Generator, name: str, *, forced: bool) -> Sample:
+        if self._free:
+            return self._sample_free(generator, name)
         case = self._store.get(name)
         if name in self._slices:
             z = int(generator.choice(self._slices[name]))
             start = [z, *patch_start(generator, _slice_of(case, z), self.patch, forced=forced, regions=self._regions)[1:]]
         else:
             start = patch_start(generator, case, self.patch, forced=forced, regions=self._regions)
-        channels = case.image.shape[0]
-        if self._augmentation is None:
-            change = nothing(channels)
-        else:
-            foreground = max(0, self._num_classes - 1)
-            change = draw(generator, self._augmentation, channels, in_plane=self._augmentation.slice_wise, previous_classes=foreground)
+        change = self._change(generator, case)
         box = box_shape(change, self.patch)
-        corner = [first - (wide - size) // 2 for first, wide, size in zip(start, box, self.patch, strict=True)]
+        corner = _corner(start, box, self.patch)
         previous = cut(case.previous, corner, box) if self._num_classes else None
         if previous is not None and not change.moves:  # here, and not while the device waits
             previous = damaged(change, previous)
         return Sample(cut(case.image, corner, box), cut(case.classes, corner, box), change, previous)
+
+    def _sample_free(self, generator: np.random.Generator, name: str) -> Sample:
+        """A patch without foreground, or the one with least of those that were looked at."""
+        change = self._change(generator, self._store.get(name))
+        box = box_shape(change, self.patch)
+        least: tuple[int, StoredCase, list[int], Tensor] | None = None
+        for attempt in range(CASES):
+            case = self._store.get(name if attempt == 0 else self._names[generator.integers(len(self._names))])
+            for _ in range(PLACES):
+                corner = _corner(patch_start(generator, case, self.patch, forced=False), box, self.patch)
+                classes = cut(case.classes, corner, box)
+                count = int(classes.count_nonzero())
+                if least is None or count < least[0]:
+                    least = count, case, corner, classes
+                if count == 0:
+                    return Sample(cut(case.image, corner, box), classes, change)
+        if least is None:
+            raise ValueError("no place was looked at")
+        return Sample(cut(least[1].image, least[2], box), least[3], change)
+
+    def _change(self, generator: np.random.Generator, case: StoredCase) -> Draw:
+        """What happens to a sample of a case."""
+        channels = case.image.shape[0]
+        if self._augmentation is None:
+            return nothing(channels)
+        foreground = max(0, self._num_classes - 1)
+        return draw(generator, self._augmentation, channels, in_plane=self._augmentation.slice_wise, previous_classes=foreground)
 
 
 def patch_start(
@@ -243,6 +272,11 @@ def _slice_of(case: StoredCase, z: int) -> StoredCase:
         return case
     classes_1YX: NDArray[np.integer] = np.asarray(case.classes[z : z + 1])
     return StoredCase(case.image, classes_1YX, foreground_locations(classes_1YX, ""), annotated=annotated_voxels(classes_1YX, ""))
+
+
+def _corner(start: Sequence[int], box: Shape3, patch: Shape3) -> list[int]:
+    """The first voxel of a box around a patch."""
+    return [first - (wide - size) // 2 for first, wide, size in zip(start, box, patch, strict=True)]
 
 
 def _contiguous(x: Tensor) -> Tensor:

@@ -1,11 +1,10 @@
-"""What a network is taught: the loss of a batch, and scores that say along the way how well it does.
+"""What networks are taught: the loss of a batch, and scores that say along the way how well it does.
 
-- The trainer knows a network only through its objective: what it is shown, how its output is judged, what an epoch's scores are.
+- The trainer knows a network only through its objective (`objective.py`); which one it is follows from the configuration's task.
 - Scores are ratios of sums over all validation patches of an epoch, not means over patches.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,45 +13,15 @@ from autoseg.planning.plan import Configuration, Plan
 from autoseg.training.batches import Batch
 from autoseg.training.loss_terms import Emphasis
 from autoseg.training.losses import confusion, deep_loss
+from autoseg.training.objective import Forward, Objective
+from autoseg.training.reconstruction import Reconstruction
 from autoseg.training.region_losses import membership
-
-Forward = Callable[[Tensor], Any]
-
-
-class Objective(Protocol):
-    """What a network is taught.
-
-    Attributes
-    ----------
-    columns : of the log, one a score
-    """
-
-    @property
-    def columns(self) -> tuple[str, ...]: ...
-
-    def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, and what the network said of it at full resolution; `forward` runs the network on images (B, C, *patch)."""
-        ...
-
-    def tally(self, output: Tensor, batch: Batch) -> Tensor:
-        """Numbers that are added up over the batches of an epoch, on the CPU."""
-        ...
-
-    def scores(self, total: Tensor) -> list[float]:
-        """One score a column from the sum of tallies; not a number where nothing can be said."""
-        ...
-
-    def overall(self, scores: Sequence[float]) -> float:
-        """The one score that the curve of a training shows; not a number where nothing can be said."""
-        ...
-
-    def describe(self, overall: float | None, scores: Sequence[float]) -> str:
-        """Scores in words, for the progress; empty before the first."""
-        ...
 
 
 class Segmentation:
     """Classes or regions of every voxel; scores are the Dice of each on the patches of an epoch."""
+
+    leading = "pseudo_dice"
 
     def __init__(self, plan: Plan, configuration: Configuration) -> None:
         self._rules = configuration.training
@@ -97,4 +66,7 @@ class Segmentation:
 
 def objective_of(plan: Plan, name: str) -> Objective:
     """What the network of a configuration is taught."""
-    return Segmentation(plan, plan.configuration(name))
+    configuration = plan.configuration(name)
+    if configuration.task == "segmentation":
+        return Segmentation(plan, configuration)
+    return Reconstruction(configuration)

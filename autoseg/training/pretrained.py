@@ -94,7 +94,8 @@ def take_over(model: Model, network: nn.Module, plan: Plan, name: str) -> list[s
     heads = f"{count - len(left)} of {count} tensors; the heads for {structures} {many if structures > 1 else one} start anew"
     lines = [f"Starts from the weights of {model.folder} ({heads if left else f'all {count} tensors'})."]
     lines += _matched("Channels", model.plan.image_channels(model.configuration_name), plan.image_channels(name))
-    lines += [] if left else _matched(many.capitalize(), model.plan.output_names, plan.output_names)
+    segments = plan.configuration(name).task == "segmentation"
+    lines += [] if left or not segments else _matched(many.capitalize(), model.plan.output_names, plan.output_names)
     expected = list(_expectations(model, plan, name))
     return [*lines, f"Its weights expect other input: {'; '.join(expected)}."] if expected else lines
 

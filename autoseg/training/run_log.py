@@ -29,7 +29,7 @@ class RunLog:
     Parameters
     ----------
     folder : where `log.csv` and `progress.png` lie
-    scores : columns of the objective's scores, such as `dice_<class>`
+    scores : columns of the objective's scores, such as `dice_<class>` or `psnr`
     up_to_step : rows of later steps, left by a run that was killed after its last checkpoint, are dropped
     draw : makes the picture from the log; None draws nothing
     """

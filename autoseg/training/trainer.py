@@ -44,6 +44,7 @@ SMOOTHING = 0.9  # of the pseudo-Dice from epoch to epoch
 CHECKPOINT_SHARE = 0.01  # of the time may go into writing checkpoints
 CHECKPOINT_AT_LEAST = 300.0  # seconds between checkpoints at most
 LONG = 24 * 3600.0  # seconds that a training on a CPU may take without a word of advice
+VALIDATION = 1  # tells the seeds of validation batches from those of training
 ROWS, SHORTEST_EPOCH = 20, 5  # of the log of a training by the clock
 
 
@@ -98,7 +99,7 @@ class Trainer:
 
         torch.manual_seed(seed)
         self._channels = plan.input_channels(configuration_name)
-        self._network = build(self._configuration, in_channels=self._channels, num_classes=plan.output_channels)
+        self._network = build(self._configuration, in_channels=self._channels, num_classes=plan.network_outputs(configuration_name))
         self._objective = objective_of(plan, configuration_name)
         set_deep_supervision(self._network, self._rules.deep_supervision)
         for line in take_over(start, self._network, plan, configuration_name) if start else ():
@@ -227,7 +228,7 @@ class Trainer:
     def _step(self, batch: Batch) -> None:
         counters = self._counters
         rate = learning_rate(self._recipe, self._run.target.progress(counters.step, self._elapsed()), counters.lowered)
-        torch.manual_seed(int(np.random.SeedSequence([self._run.seed, counters.step]).generate_state(1)[0]))  # for networks with dropout
+        self._seed(counters.step)
         loss = self._stepper.step(lambda: self._judge(self._network, batch, self._execution)[0], rate, counters.step)
         counters.loss_scale = self._stepper.loss_scale
         if not math.isfinite(loss):
@@ -238,6 +239,10 @@ class Trainer:
         counters.step += 1
         counters.epoch_steps += 1
         counters.epoch_loss += loss
+
+    def _seed(self, *numbers: int) -> None:
+        """Let what is drawn on the device, by dropout or as noise, follow from the run's seed and a batch's number."""
+        torch.manual_seed(int(np.random.SeedSequence([self._run.seed, *numbers]).generate_state(1)[0]))
 
     def _end_epoch(self, log: RunLog, progress: Progress, *, whole: bool = True) -> None:
         """Validate and log an epoch, or the part of one that a run ends with, and draw the conclusions."""
@@ -265,7 +270,7 @@ class Trainer:
             "learning_rate": learning_rate(self._recipe, self._run.target.progress(counters.step, counters.elapsed), counters.lowered),
             "train_loss": counters.epoch_loss / max(1, counters.epoch_steps),
             "validation_loss": loss,
-            "pseudo_dice": mean,
+            self._objective.leading: mean,
         }
         log.append(row | dict(zip(self._objective.columns, self._scores, strict=False)))
         return row["train_loss"] if self._validation is None else loss
@@ -280,6 +285,7 @@ class Trainer:
         with self._stepper.averaged(), inference(self._network):
             for index in range(iterations):
                 number = epoch * iterations + index
+                self._seed(number, VALIDATION)
                 batch = self._validation.assemble(self._validation.load(number), self._device)
                 judged, output = self._judge(self._network, batch, self._execution)
                 total += float(judged)

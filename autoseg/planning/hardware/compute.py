@@ -133,7 +133,7 @@ def prediction_flops(plan: Plan, name: str, recipe: str) -> float:
     thick as in the finest of the plan's 3D configurations, 1 mm where there is none. Where whole images are resized, the nominal spacing counts.
     """
     configuration = plan.configuration(name)
-    window = sum(one.flops for one in operations(configuration, plan.input_channels(name), plan.output_channels))
+    window = sum(one.flops for one in operations(configuration, plan.input_channels(name), plan.network_outputs(name)))
     settings = configuration.inference
     millimetres = prod(size * step * settings.step for size, step in zip(configuration.patch_size, configuration.spacing, strict=True))
     if configuration.dimensions == 2:
@@ -172,7 +172,7 @@ def describe_cost(plan: Plan, throughput: Throughput | None) -> list[Configurati
 
 
 def _cost(plan: Plan, name: str, throughput: Throughput | None) -> ConfigurationCost:
-    configuration, classes = plan.configuration(name), plan.output_channels
+    configuration, classes = plan.configuration(name), plan.network_outputs(name)
     network, arguments = configuration.network, (configuration, plan.input_channels(name), classes)
     if not isinstance(network, NetworkPlan):
         return ConfigurationCost(name, None, None, None, None, None)

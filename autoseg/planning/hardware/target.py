@@ -47,7 +47,7 @@ def largest_target(make: Callable[[float], Plan], available_bytes: float) -> flo
 
 def largest_need(plan: Plan) -> int:
     """Bytes that the most demanding configuration of a plan is predicted to need for training, the context of CUDA included."""
-    return max(largest_memory(one, plan.input_channels(name), plan.output_channels).total for name, one in plan.configurations.items())
+    return max(largest_memory(one, plan.input_channels(name), plan.network_outputs(name)).total for name, one in plan.configurations.items())
 
 
 def _smallest_alike(make: Callable[[float], Plan], made: Plan, targets: Sequence[float]) -> float:

@@ -204,7 +204,8 @@ class Training(Block):
     loss: str = Field(
         "dice_ce",
         description="terms joined by _, each at most once, added: dice (minus soft Dice), tversky (minus the Tversky index), ce (cross-entropy),"
-        " bce (binary cross-entropy of each class against the rest), focal (focal loss)",
+        " bce (binary cross-entropy of each class against the rest), focal (focal loss); for the tasks anomaly and denoising mse (mean squared"
+        " difference) or l1 (mean absolute difference)",
         json_schema_extra={"pattern": LOSS_PATTERN},
     )
     focal_gamma: NotNegative = Field(2.0, description="focal: how much less the voxels count that are nearly right; 0 is cross-entropy")
@@ -218,8 +219,13 @@ class Training(Block):
     deep_supervision: bool = Field(True, description="loss at the decoder's coarser stages too")
     oversample_foreground: Probability = Field(0.33, description="share of a batch that is centred on foreground")
     patches_per_case: Count = Field(1, description="so many patches of a batch, one after the other, come from the same case")
-    slices: Literal["all", "with_foreground"] = Field(
-        "all", description="with_foreground: only slices that hold some class above 0 are drawn, each as often as any other of its case; 2D only"
+    slices: Literal["all", "with_foreground", "without_foreground"] = Field(
+        "all",
+        description="with_foreground: only slices that hold some class above 0 are drawn, each as often as any other of its case; 2D only."
+        " without_foreground: only slices, or in 3D patches, that hold nothing but background",
+    )
+    noise: Range | None = Field(
+        None, description="denoising: standard deviation of the Gaussian noise, of normalised intensities, is drawn from this range for each patch"
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of training and of prediction")
     fast_below_steps: int = Field(20_000, description="shorter trainings use recipe `fast`, longer ones recipe `default`")
@@ -232,6 +238,22 @@ class Training(Block):
         if fault:
             raise_if_any([Fault(("loss",), _found(fault, loss))])
         return loss
+
+    @field_validator("slices")
+    @classmethod
+    def _nothing_is_forced(cls, slices: str, info: ValidationInfo) -> str:
+        share = info.data.get("oversample_foreground")
+        if slices == "without_foreground" and share:
+            text = f"must be 0 where slices is {slices}: no patch can be centred on foreground and hold none{shown(share)}"
+            raise_if_any([Fault(("oversample_foreground",), text)])
+        return slices
+
+    @field_validator("noise")
+    @classmethod
+    def _noise_rises(cls, noise: Range | None) -> Range | None:
+        if noise is not None and not (0 <= noise[0] <= noise[1] and noise[1] > 0):
+            raise ValueError("must rise, from 0 or more to something above 0")
+        return noise
 
     @field_validator("class_weights")
     @classmethod
@@ -256,6 +278,7 @@ class Inference(Block):
     mirror_axes: tuple[Literal[0, 1, 2], ...] = Field(
         (), description="axes over which predictions are mirrored and averaged, as far as the recipe mirrored them in training"
     )
+    smoothing: NotNegative = Field(0.0, description="anomaly: sigma in mm of the Gaussian that smooths the map; 0: not smoothed")
 
 
 def _only_for(scheme: str, value: T | None, info: ValidationInfo) -> T | None:

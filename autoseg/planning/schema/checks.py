@@ -55,7 +55,7 @@ def _of_learning(configuration: Configuration) -> Iterator[str]:
         if recipe.schedule == "plateau" and recipe.stop_after is not None and recipe.stop_after <= recipe.plateau_patience:
             patience = f"before plateau_patience ({recipe.plateau_patience}) has run out"
             yield f"training.recipes.{name}.stop_after: {recipe.stop_after} ends the training {patience}, so the learning rate is never lowered."
-    if training.oversample_foreground == 0:
+    if training.oversample_foreground == 0 and configuration.task == "segmentation":
         yield "training.oversample_foreground: with 0 small structures are seldom seen in training."
     learned = {axis for recipe in training.recipes.values() for axis in recipe.augmentation.mirror_axes}
     unlearned = [axis for axis in configuration.inference.mirror_axes if axis not in learned]
@@ -66,7 +66,7 @@ def _of_learning(configuration: Configuration) -> Iterator[str]:
 def _of_memory(name: str, plan: Plan) -> Iterator[str]:
     if not isinstance(plan.configuration(name).network, NetworkPlan):
         return  # nobody knows before it is built
-    need = largest_memory(plan.configuration(name), plan.input_channels(name), plan.output_channels).total
+    need = largest_memory(plan.configuration(name), plan.input_channels(name), plan.network_outputs(name)).total
     if need > MOST_MEMORY:
         yield f"patch_size, batch_size or network: training is predicted to need {need / GB:,.0f} GB of memory."
 

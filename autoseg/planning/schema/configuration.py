@@ -14,8 +14,10 @@ from pydantic import Field, ValidationInfo, field_validator
 from autoseg.planning.schema.blocks import AxisCounts, Block, Count, Inference, Name, Normalization, Positive, Resampling, Training
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
 from autoseg.planning.schema.networks import AnyNetwork, NetworkPlan
+from autoseg.planning.schema.tasks import RECONSTRUCTIONS, Task, family_faults, loss_faults
 
 MOST_VOXELS = 2**33  # of a median case: 32 GiB a channel
+NOT_LINEAR = ("histogram_equalization", "clahe")  # schemes that nothing undoes
 
 
 class Configuration(Block):
@@ -30,6 +32,11 @@ class Configuration(Block):
         None, description="a cascade: the configuration whose segmentation the network also sees, one channel a class"
     )
     recipe: Name | None = Field(None, description="the published approach that it was made after")
+    task: Task = Field(
+        "segmentation",
+        description="what the network is for: segmentation, anomaly (the error of its reconstruction is the prediction) or denoising (noisy in,"
+        " clean out)",
+    )
     dimensions: Literal[2, 3] = Field(description="2 (Y, X) or 3 (Z, Y, X)")
     spacing: tuple[Positive, ...] = Field(
         description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are; nominal with resampling.resize"
@@ -45,6 +52,25 @@ class Configuration(Block):
     training: Training = Field(description="what the trainer does")
     inference: Inference = Field(Inference(), description="what the predictor does")
     why: dict[str, str] = Field(default_factory=dict, description="decision to reason")
+
+    @field_validator("task")
+    @classmethod
+    def _only_segmentations_follow_one(cls, task: str, info: ValidationInfo) -> str:
+        previous = info.data.get("previous_stage")
+        if task != "segmentation" and previous is not None:
+            raise_if_any([Fault(("previous_stage",), f"is for the task segmentation alone, and task is {task}{shown(previous)}")])
+        return task
+
+    @field_validator("normalization")
+    @classmethod
+    def _can_be_undone(cls, rules: tuple[Normalization, ...], info: ValidationInfo) -> tuple[Normalization, ...]:
+        if info.data.get("task") == "denoising":
+            raise_if_any(
+                Fault(("normalization", index, "scheme"), f"nothing brings the intensities back, which denoising needs{shown(rule.scheme)}")
+                for index, rule in enumerate(rules)
+                if rule.scheme in NOT_LINEAR
+            )
+        return rules
 
     @field_validator("spacing", "median_shape", "patch_size")
     @classmethod
@@ -82,6 +108,25 @@ class Configuration(Block):
             raise_if_any(_patch_faults(patch, network.divisors(dimensions)) if patch else ())
         return network
 
+    @field_validator("network")
+    @classmethod
+    def _network_does_the_task(cls, network: AnyNetwork, info: ValidationInfo) -> AnyNetwork:
+        if "task" in info.data:
+            raise_if_any(family_faults(info.data["task"], network.family))
+        return network
+
+    @field_validator("training")
+    @classmethod
+    def _teaches_the_task(cls, training: Training, info: ValidationInfo) -> Training:
+        task = info.data.get("task")
+        if task is not None:
+            raise_if_any(loss_faults(task, training.loss))
+        if task == "denoising" and training.noise is None:
+            raise_if_any([Fault(("training", "noise"), "is needed for the task denoising: two standard deviations such as [0.05, 0.5]")])
+        if task in RECONSTRUCTIONS and training.class_weights is not None:
+            raise_if_any([Fault(("training", "class_weights"), f"weigh classes or regions, which the task {task} does not learn")])
+        return training
+
     @field_validator("training")
     @classmethod
     def _network_gives_stages(cls, training: Training, info: ValidationInfo) -> Training:
@@ -99,7 +144,7 @@ class Configuration(Block):
             for name, recipe in training.recipes.items()
             if (axes := recipe.augmentation.mirror_axes) and max(axes) >= info.data.get("dimensions", 3)
         )
-        if training.slices != "all" and info.data.get("dimensions", 2) != 2:
+        if training.slices == "with_foreground" and info.data.get("dimensions", 2) != 2:
             text = f"only a 2D configuration learns from slices{shown(training.slices)}; nearest valid: 'all'"
             raise_if_any([Fault(("training", "slices"), text)])
         return training

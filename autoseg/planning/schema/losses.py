@@ -1,14 +1,17 @@
-"""The names of losses: terms joined by "_", each at most once, such as "dice_ce"."""
+"""The names of losses: terms joined by "_", each at most once, such as "dice_ce"; or one that compares images, "mse" or "l1"."""
 
 from autoseg.planning.schema.faults import nearest
 
 LOSS_TERMS = ("dice", "ce", "bce", "focal", "tversky")
+RECONSTRUCTION_LOSSES = ("mse", "l1")  # mean squared and mean absolute difference
 _TERM = f"({'|'.join(LOSS_TERMS)})"
-LOSS_PATTERN = f"^(?:{_TERM}(?!.*_\\1(?:_|$))(?:_(?!$)|$))+$"  # for the JSON Schema
+LOSS_PATTERN = f"^(?:(?:{_TERM}(?!.*_\\1(?:_|$))(?:_(?!$)|$))+|{'|'.join(RECONSTRUCTION_LOSSES)})$"  # for the JSON Schema
 
 
 def loss_fault(text: str) -> str | None:
     """What is wrong with the name of a loss, with the nearest valid one where there is one; None where nothing is."""
+    if text in RECONSTRUCTION_LOSSES:
+        return None
     terms = text.split("_")
     if terms and set(terms) <= set(LOSS_TERMS) and len(set(terms)) == len(terms):
         return None

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from autoseg.planning.schema.blocks import AxisCounts, Block, Count
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
+from autoseg.planning.schema.tasks import RECONSTRUCTING
 
 Norm = Literal["instance", "batch", "group"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -134,10 +135,11 @@ class LibraryNetworkPlan(Block):
     """A network of MONAI, in 2D or 3D, described by its width and its number of resolutions; channels double from one to the next.
 
     `attention_unet` (Oktay et al. 2018; batch norm), `segresnet` (Myronenko 2018; group norm), `swin_unetr` (Hatamizadeh et al. 2022; 6
-    resolutions, width a multiple of 12), `unetplusplus_monai` (Zhou et al. 2018; instance norm, 5 resolutions).
+    resolutions, width a multiple of 12), `unetplusplus_monai` (Zhou et al. 2018; instance norm, 5 resolutions). `autoencoder` has no skips and gives
+    the image again (batch norm), for the tasks anomaly and denoising.
     """
 
-    family: Literal["attention_unet", "segresnet", "swin_unetr", "unetplusplus_monai"] = Field(description="the network")
+    family: Literal["attention_unet", "segresnet", "swin_unetr", "unetplusplus_monai", "autoencoder"] = Field(description="the network")
     width: Count = Field(description="channels at full resolution")
     stages: Annotated[int, Field(ge=2, le=8)] = Field(5, validate_default=True, description="number of resolutions, each half of the one before")
     dropout: Dropout = Field(0.0, description="chance that a value or channel is left out, in training, where the network does so")
@@ -177,7 +179,8 @@ AnyNetwork = NetworkPlan | EncoderNetworkPlan | LibraryNetworkPlan
 
 
 def _in_3d() -> str:
-    return ", ".join(("plain_unet", "residual_unet", *LibraryNetworkPlan.model_fields["family"].annotation.__args__))  # type: ignore[union-attr]
+    library: tuple[str, ...] = LibraryNetworkPlan.model_fields["family"].annotation.__args__  # type: ignore[union-attr]
+    return ", ".join(("plain_unet", "residual_unet", *(family for family in library if family != RECONSTRUCTING)))
 
 
 def _are(count: int) -> str:

@@ -43,7 +43,7 @@ def with_recipe(plan: Plan, recipe: ZooRecipe, *, encoder_weights: str | None = 
     why = {"recipe": f"{recipe.title} After {recipe.source}." + (f" Here otherwise: {recipe.differs}" if recipe.differs else "")}
     if encoder_weights is not None and "encoder" in network:
         network["weights"] = None if encoder_weights == "none" else encoder_weights
-    made = planned | own | {"recipe": recipe.name, "network": network, "resampling": planned["resampling"] | resampling}
+    made = planned | own | {"recipe": recipe.name, "task": recipe.task, "network": network, "resampling": planned["resampling"] | resampling}
     rules = {rule["channel"]: rule for rule in planned["normalization"]}
     made["normalization"] = [recipe.normalization | {"channel": name} if recipe.normalization else rules[name] for name in channels]
     if "class_weights" in training:

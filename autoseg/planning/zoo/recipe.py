@@ -11,8 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from autoseg.planning.schema.blocks import Block, Name
-
-Task = Literal["segmentation"]
+from autoseg.planning.schema.tasks import Task
 
 
 class Published(Block):
@@ -41,7 +40,7 @@ class ZooRecipe(Block):
     ----------
     name : of the configuration that it becomes
     title : what it is, in a line
-    task : what it is for
+    task : what it is for, as `task` of the configuration
     source : whose approach it is
     needs : what a dataset must have, for people
     dimensions : of its network

@@ -1,0 +1,33 @@
+"""What a network is for, and what that asks of its family, its loss and the rest of its configuration.
+
+- Segmentation is what everything else in a plan was made for. The other tasks bring the image out again, and need no channels of their own:
+  the map of an anomaly is the error of the reconstruction, a denoised scan is what a network makes of a noisy one.
+- A fault is told at the key that would have to change, with what it could be.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, get_args
+
+from autoseg.planning.schema.faults import Fault, shown
+from autoseg.planning.schema.losses import RECONSTRUCTION_LOSSES
+
+Task = Literal["segmentation", "anomaly", "denoising"]
+TASKS: tuple[str, ...] = get_args(Task)
+RECONSTRUCTIONS = ("anomaly", "denoising")  # tasks whose output is the image again
+RECONSTRUCTING = "autoencoder"  # the family that does these tasks, and no other
+
+
+def family_faults(task: str, family: str) -> Iterator[Fault]:
+    """What a task asks of a network's family."""
+    if task in RECONSTRUCTIONS and family != RECONSTRUCTING:
+        yield Fault(("network", "family"), f"must be {RECONSTRUCTING} for the task {task}{shown(family)}")
+    if task not in RECONSTRUCTIONS and family == RECONSTRUCTING:
+        yield Fault(("task",), f"must be {' or '.join(RECONSTRUCTIONS)} for the family {family}, which gives the image again{shown(task)}")
+
+
+def loss_faults(task: str, loss: str) -> Iterator[Fault]:
+    """What a task asks of the loss."""
+    if task in RECONSTRUCTIONS and loss not in RECONSTRUCTION_LOSSES:
+        yield Fault(("training", "loss"), f"must be {' or '.join(RECONSTRUCTION_LOSSES)} for the task {task}{shown(loss)}")
+    if task not in RECONSTRUCTIONS and loss in RECONSTRUCTION_LOSSES:
+        yield Fault(("training", "loss"), f"compares images, which the task {task} does not{shown(loss)}; nearest valid: 'dice_ce'")
