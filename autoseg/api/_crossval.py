@@ -79,6 +79,13 @@ def crossval(configuration: str | None = None, *, dataset: str | None = None, wo
     there = [folder.name for folder in sorted(root.iterdir()) if _is_configuration(folder)] if root.is_dir() else []
     if configuration is not None and configuration not in there:
         raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(there) or 'none'}.")
+    others = [one for one in there if _task(place.model(name, one)) != "segmentation"]
+    if configuration in others:
+        raise AutosegError(
+            f"'{configuration}' of {name} does not segment, so there is no Dice of folds to put together. The scores of each fold are in its folder:"
+            f" {place.model(name, configuration) / 'fold_<k>' / 'metrics.csv'}"
+        )
+    there = [one for one in there if one not in others]
     found = tuple(_scores(place.model(name, one), place.folds(name)) for one in there if configuration in (None, one))
     if not any(one.scores for one in found):
         raise AutosegError(
@@ -93,6 +100,13 @@ def _is_configuration(folder: Path) -> bool:
     """Whether there are folds, and their models were not trained under another name than the folder has now."""
     trained = trained_folds(folder)
     return any(folder.glob("fold_*")) and (not trained or not (trained[0] / MODEL).is_file() or configuration_of(trained[0]) == folder.name)
+
+
+def _task(folder: Path) -> str:
+    """What a configuration was trained for, by the plan of its first fold."""
+    plans = [entry / PLAN for entry in sorted(folder.glob("fold_*")) if (entry / PLAN).is_file()]
+    planned = read_plan(plans[0]).configurations.get(folder.name) if plans else None
+    return planned.task if planned else "segmentation"
 
 
 def _scores(folder: Path, folds: Path) -> ConfigurationScores:

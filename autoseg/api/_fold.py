@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from autoseg.api._job import Job, Key, stopping
 from autoseg.api._validate import validate
 from autoseg.errors import AutosegError, counted, listing
+from autoseg.evaluation.reconstructions import ReconstructionScores
 from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, read_record, remove_folder, sweep, write_json
 from autoseg.inference.execution import enough_memory
@@ -42,7 +43,7 @@ class Trained:
     fold : "0".."4" or "all"
     steps, seconds : how long it was trained, over all sittings
     recipe : name of the plan's recipe that was used
-    evaluation : of the validation cases at full resolution, or None for fold "all"
+    evaluation : of the validation cases at full resolution, `ReconstructionScores` of the tasks anomaly and denoising, or None for fold "all"
     """
 
     folder: Path
@@ -50,7 +51,7 @@ class Trained:
     steps: int
     seconds: float
     recipe: str
-    evaluation: Evaluation | None
+    evaluation: Evaluation | ReconstructionScores | None
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ def _train(job: Job, key: Key, ready: TrainingData, training: list[str], validat
         return trainer.train(progress=job.progress, should_stop=job.should_stop)
 
 
-def _validate(job: Job, key: Key, ready: TrainingData) -> Evaluation:
+def _validate(job: Job, key: Key, ready: TrainingData) -> Evaluation | ReconstructionScores:
     validation = set(job.split(key)[1])
     cases = [case for case in job.cases if case.name in validation]
     shapes = {case.name: ready.store.shape(case.name) for case in cases}

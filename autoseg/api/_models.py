@@ -88,6 +88,10 @@ def _in_workspace(place: Workspace, dataset: str | None, configuration: str | No
         return Chosen((trained[configuration],))
     if (root / SELECTION).is_file():
         return _selected(root)
+    if segmenting := {one: folders for one, folders in trained.items() if _task(folders) == "segmentation"}:
+        trained = segmenting  # what does something else is for those who ask for it
+    elif len(trained) > 1:
+        raise AutosegError(f"None of what is trained of {name} segments, and there are several: {', '.join(trained)}. Name one with -c.")
     if len(trained) == 1:
         return Chosen((next(iter(trained.values())),))
     scores = {one: _validation_dice(folders) for one, folders in trained.items()}
@@ -108,6 +112,8 @@ def _selected(root: Path) -> Chosen:
             f"{root / SELECTION} names {listing(lacking)}, which is not trained in {root}. Copy its folder there, or select again: autoseg select."
             f" Or predict with another ({', '.join(trained) or 'none is there'}): name it with -c, or its folder with -m."
         )
+    if other := [name for name in names if _task(trained[name]) != "segmentation"]:
+        raise AutosegError(f"{root / SELECTION} names {listing(other)}, which does not segment. Select again: autoseg select.")
     plan = read_plan(trained[names[0]][0] / PLAN)
     if selection.dataset != plan.dataset.name:
         raise AutosegError(f"{root / SELECTION} was made for {selection.dataset}, but the models beside it are of {plan.dataset.name}. Select again.")
@@ -131,6 +137,11 @@ def _configurations(root: Path) -> dict[str, list[Path]]:
     """Configuration -> its trained folds, where there are any; a folder with another name than its models were trained under is none."""
     there = {folder.name: trained_folds(folder) for folder in sorted(root.iterdir()) if folder.is_dir()} if root.is_dir() else {}
     return {name: folders for name, folders in there.items() if folders and configuration_of(folders[0]) == name}
+
+
+def _task(folders: list[Path]) -> str:
+    """What a configuration was trained for."""
+    return read_plan(folders[0] / PLAN).configuration(configuration_of(folders[0])).task
 
 
 def _only(folders: list[Path], wanted: list[str]) -> list[Path]:

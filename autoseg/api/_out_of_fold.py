@@ -83,6 +83,12 @@ def find_out_of_fold(
         notify(f"Not compared, since the models there were trained under another name: {listing(root / name for name in strays)}.")
     if lacking := sorted(set(configurations) - set(there)):
         raise AutosegError(f"{listing(lacking)} of {dataset} has no fold whose training has ended. There is one of: {', '.join(there) or 'none'}.")
+    others = [name for name in there if _task(root / name) != "segmentation"]
+    if named := [name for name in configurations if name in others]:
+        raise AutosegError(f"{listing(named)} of {dataset} does not segment, so there is no Dice to compare. Name configurations that do.")
+    if others:
+        there = [name for name in there if name not in others]
+        notify(f"Not compared, since it does not segment: {listing(others)}.")
     found = [_configuration(root / name) for name in configurations or there]
     if not found:
         raise AutosegError(f"No fold of {dataset} is trained yet in {root}. Train all of a configuration: autoseg train 3d_fullres cv -d {dataset}")
@@ -136,6 +142,11 @@ def make_out_of_fold(
 
 def _finished_folds(folder: Path) -> list[Path]:
     return [entry for entry in sorted(folder.glob("fold_*")) if fold_of(entry).isdecimal() and is_complete(entry)]
+
+
+def _task(folder: Path) -> str:
+    """What a configuration was trained for."""
+    return read_plan(_finished_folds(folder)[0] / PLAN).configuration(folder.name).task
 
 
 def _configuration(folder: Path) -> OutOfFold:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.api._models import Chosen, choose_models
+from autoseg.api._validate_reconstruction import place_reconstructor
 from autoseg.data.inputs import find_all_cases
 from autoseg.errors import AutosegError
 from autoseg.evaluation.postprocessing import apply_rules
@@ -15,7 +16,7 @@ from autoseg.files import require_writable, sweep
 from autoseg.inference.cascade import TrainedFolds, load_trained, trained_on_others
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import Model, fold_of
-from autoseg.inference.run import Source, predict_cases
+from autoseg.inference.run import Outcome, Source, predict_cases, reconstruct_cases
 from autoseg.inference.several import place_together
 from autoseg.inference.uncertainty_files import TABLE
 from autoseg.progress import Progress, silent
@@ -27,13 +28,14 @@ class Predicted:
 
     Attributes
     ----------
-    files : case -> segmentation
+    files : case -> segmentation, or map of anomalies, or the first channel of the denoised scan
     skipped : cases that were finished before
     dataset, configuration, folds : which models were used; several configurations are joined by " + "
     postprocessing : rules that were applied, in words
     uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty/most_doubtful.png`; else None
     execution : device, precision and memory format
     seconds : from the first file read to the last one written
+    task : what the models were trained for
     """
 
     files: Mapping[str, Path]
@@ -45,12 +47,14 @@ class Predicted:
     uncertainty: Path | None
     execution: str
     seconds: float
+    task: str = "segmentation"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON document."""
         return {
             "dataset": self.dataset,
             "configuration": self.configuration,
+            "task": self.task,
             "folds": list(self.folds),
             "postprocessing": list(self.postprocessing),
             "uncertainty": str(self.uncertainty) if self.uncertainty else None,
@@ -81,13 +85,13 @@ def predict(
     notify: Callable[[str], None] = lambda text: None,
     announce: Callable[[dict[str, object]], None] = lambda understood: None,
 ) -> Predicted:
-    """Segment scans.
+    """Segment scans; or find what is unusual in them, or take their noise away, where that is what the model was trained for.
 
     Parameters
     ----------
     inputs : a folder in any known layout, a folder of files, a case's folder, or one file, or several of these; channels are matched by name
         where they are named
-    output : folder for `<case><file ending>`, made if it is missing
+    output : folder for `<case><file ending>`, made if it is missing; a denoised scan is one file a channel, `<case>_0000<file ending>`
     dataset : whose model; by default the one last planned
     configuration : by default what `select` chose, be it one or several, and its post-processing; where nothing was selected, the trained one with
         the best validation Dice
@@ -108,7 +112,8 @@ def predict(
     ------
     AutosegError
         the output is the folder of the scans, there is no trained model, or none of a cascade's previous stage, two ways to name it are
-        mixed, no case was found, a channel is missing or a file is damaged (names case and file)
+        mixed, no case was found, a channel is missing or a file is damaged (names case and file), or probabilities or uncertainty are asked of a
+        model that does not segment
     """
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(one) for one in inputs]
     models = choose_models(model, dataset, configuration, folds, workspace)
@@ -124,6 +129,13 @@ def predict(
         )
     cases = find_all_cases(sources, trained[0].plan.dataset.channel_names, stack=trained[0].plan.dataset.stack)
     require_writable(target)
+    if trained[0].task != "segmentation":
+        _require_no_classes(trained[0], probabilities=probabilities, uncertainty=uncertainty)
+        started = time.monotonic()
+        sweep(target)
+        reconstructor, by = place_reconstructor(trained[0].models, chosen, step=step, mirror=mirror)
+        done = reconstruct_cases(reconstructor, cases, target, by, overwrite=overwrite, progress=progress)
+        return _predicted(done, (by,), (), None, reconstructor.execution.describe(), started)
     segmenter, made_by = place_together(trained, chosen, step=step, mirror=mirror)
     for folders, source in zip(models.members, made_by, strict=True):
         _notice_other_previous(folders, source, notify)
@@ -142,11 +154,26 @@ def predict(
         from autoseg.api._doubt import draw_doubtful  # pictures and tables: half a second that other predictions need not wait for
 
         draw_doubtful(cases, outcome.files, segmenter.plan, target)
+    doubt = target / TABLE if uncertainty else None
+    return _predicted(outcome, made_by, tuple(rule.describe() for rule in rules), doubt, segmenter.execution.describe(), started)
+
+
+def _predicted(
+    outcome: Outcome, made_by: Sequence[Source], rules: tuple[str, ...], uncertainty: Path | None, execution: str, started: float
+) -> Predicted:
     return Predicted(
         outcome.files, outcome.skipped, made_by[0].dataset, " + ".join(source.configuration for source in made_by),
-        tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), tuple(rule.describe() for rule in rules),
-        target / TABLE if uncertainty else None, segmenter.execution.describe(), time.monotonic() - started,
+        tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), rules, uncertainty, execution, time.monotonic() - started,
+        made_by[0].task,
     )  # fmt: skip
+
+
+def _require_no_classes(trained: TrainedFolds, *, probabilities: bool, uncertainty: bool) -> None:
+    if probabilities or uncertainty:
+        option = "--probabilities" if probabilities else "--uncertainty"
+        raise AutosegError(
+            f"'{trained.configuration_name}' was trained for the task {trained.task} and knows no classes: {option} is for segmentations."
+        )
 
 
 def _understood(trained: Sequence[TrainedFolds]) -> dict[str, object]:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from autoseg.api._validate_reconstruction import validate_reconstruction
 from autoseg.data.dataset import Case, Labels
 from autoseg.errors import counted
 from autoseg.evaluation.evaluate import evaluate_folder
+from autoseg.evaluation.reconstructions import ReconstructionScores
 from autoseg.evaluation.result import Evaluation
 from autoseg.evaluation.targets import targets_learned
 from autoseg.files import read_json, remove_folder
@@ -31,11 +33,11 @@ def validate(
     progress: Progress = silent,
     notify: Callable[[str], None] = lambda text: None,
     stage: str = "validate",
-) -> Evaluation:
+) -> Evaluation | ReconstructionScores:
     """Predict and judge cases with the model in `folder`.
 
     Writes `validation/` (segmentations, and probabilities for a later selection), `metrics.csv`, `metrics.json`, `validation.png` (cases) and
-    `scores.png` into it.
+    `scores.png` into it. Of networks that give the image again see `validate_reconstruction`.
 
     Parameters
     ----------
@@ -51,7 +53,10 @@ def validate(
     AutosegError
         a case cannot be read, predicted or judged (names it); what was finished before stays
     """
-    segmenter, source = load_trained([folder], previous_fold=fold_of(folder)).place(device)
+    trained = load_trained([folder], previous_fold=fold_of(folder))
+    if trained.task != "segmentation":
+        return validate_reconstruction(folder, trained, cases, device, shapes=shapes, progress=progress, notify=notify, stage=stage)
+    segmenter, source = trained.place(device)
     labels = segmenter.plan.labels
     output = _validation_folder(folder, source)
     ahead = [case.name for case in cases if not is_finished(case, output / f"{case.name}{segmenter.plan.dataset.file_ending}", probabilities=True)]

@@ -9,6 +9,7 @@ from autoseg.cli.console import WorkspaceOption, headline, note, show_table, sho
 from autoseg.errors import counted, listing
 
 if TYPE_CHECKING:
+    from autoseg.evaluation.reconstructions import ReconstructionScores
     from autoseg.evaluation.result import Evaluation
 
 SHOWN = {"dice": "Dice", "iou": "IoU", "precision": "precision", "sensitivity": "sensitivity", "specificity": "specificity", "accuracy": "accuracy",
@@ -78,6 +79,15 @@ def show_means(evaluation: "Evaluation", title: str) -> None:
     if evaluation.missing:
         cases = evaluation.table["case"].nunique() + len(evaluation.missing)
         note(f"Without a prediction, and in no number: {len(evaluation.missing)} of {counted(cases, 'case')}: {listing(evaluation.missing)}")
+
+
+def show_reconstructions(scores: "ReconstructionScores", title: str) -> None:
+    """A table of the means over cases, and the numbers of all voxels pooled."""
+    means = scores.mean()
+    rows = [[str(target), *(_number(means.loc[target, name]) for name in scores.metrics)] for target in means.index]
+    show_table(f"{title} ({scores.task})", ["target", *scores.metrics], rows, right=range(1, 1 + len(scores.metrics)))
+    if scores.pooled:
+        typer.echo("All voxels pooled: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.pooled.items()))
 
 
 def means_in_short(evaluation: "Evaluation") -> str:

@@ -52,7 +52,8 @@ def predict(
         show_doubtful(predicted.uncertainty)
         typer.echo(f"Written: {predicted.uncertainty}, and beside it maps and most_doubtful.png in uncertainty/")
     done = len(predicted.files) - len(predicted.skipped)
-    typer.echo(f"{counted(done, 'case')} segmented in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")
+    what = {"anomaly": "searched for anomalies", "denoising": "denoised"}.get(predicted.task, "segmented")
+    typer.echo(f"{counted(done, 'case')} {what} in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")
 
 
 def show_doubtful(table: Path) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, same_place, showing_progress, stoppable
 from autoseg.cli.crossval import in_short
-from autoseg.cli.evaluate import means_in_short, show_means
+from autoseg.cli.evaluate import means_in_short, show_means, show_reconstructions
 from autoseg.progress import duration
 
 
@@ -31,6 +31,8 @@ def train(
 ) -> None:
     """Train a configuration on a fold. Then validate it; an unfinished run is taken up."""
     from autoseg import api
+    from autoseg.evaluation.reconstructions import ReconstructionScores
+    from autoseg.evaluation.result import Evaluation
     from autoseg.inference.execution import pick_device
     from autoseg.workspace import Workspace
 
@@ -45,17 +47,20 @@ def train(
         )  # fmt: skip
     for one in trained:
         typer.echo(f"Fold {one.fold}: {one.steps:,} steps in {duration(one.seconds)} with recipe '{one.recipe}'.")
-        if one.evaluation is not None:
+        if isinstance(one.evaluation, Evaluation):
             show_means(one.evaluation, f"Validation of fold {one.fold}")
             typer.echo(means_in_short(one.evaluation))
+        elif one.evaluation is not None:
+            show_reconstructions(one.evaluation, f"Validation of fold {one.fold}")
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
-    if fold == "cv":
+    by_dice = not any(isinstance(one.evaluation, ReconstructionScores) for one in trained)  # as cross-validation and selection are
+    if fold == "cv" and by_dice:
         done = api.crossval(configuration, dataset=name, workspace=workspace)
         for scored in done.configurations:
             if scored.scores:
                 typer.echo(in_short(scored.name, scored.scores))
         typer.echo(f"Structures, folds and intervals: autoseg crossval {configuration}{where}, and {done.csv}")
-    if fold == "cv":
+    if fold == "cv" and by_dice:
         typer.echo(f"Next: autoseg select{same_place(name if dataset else None, workspace)}")
         return
     typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{where}")

@@ -48,6 +48,10 @@ class TrainedFolds:
     def configuration_name(self) -> str:
         return self.models[0].configuration_name
 
+    @property
+    def task(self) -> str:
+        return self.models[0].configuration.task
+
     def place(self, device: str, *, step: float | None = None, mirror: bool = True) -> tuple[Stage[Any], Source]:
         """Place the networks on a device; also what they are, for the record. Parameters and errors as of `Predictor`, for both stages."""
         own = Predictor(self.models, device, step=step, mirror=mirror)

@@ -199,6 +199,10 @@ class Predictor:
                 mean = in_memory(mean_CZYX, ready.placement, self.configuration)
         return Logits(mean, tuple(folds or [mean]) if each_fold else (), ready.placement, self.made_by)
 
+    def output(self, ready: ReadyCase, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Tensor:
+        """The mean of the folds' output on the ready grid, float32 (C, Z, Y, X) on the device; parameters and errors as of `predict`."""
+        return self._mean(ready, lambda fold: None, progress)
+
     def expected_seconds(self, shapes: Iterable[Shape3]) -> float:
         """How long the networks will take for ready scans of these shapes (Z, Y, X), told from the time of one window."""
         image = torch.zeros(self.plan.input_channels(self._name), *self.patch, device=self.execution.device)
@@ -207,7 +211,7 @@ class Predictor:
         with inference(self._networks[0]), enough_memory(self.execution.device, TOO_LARGE):
             for _ in range(2):  # the first warms up
                 begun = time.monotonic()
-                predict_logits(self._networks[0], image, self.patch, self.plan.output_channels, self.execution).sum().item()
+                predict_logits(self._networks[0], image, self.patch, self.plan.network_outputs(self._name), self.execution).sum().item()
                 seconds = time.monotonic() - begun
         return seconds * count * self.members * 2.0 ** len(self._mirror_axes)
 
@@ -246,7 +250,7 @@ class Predictor:
 
             with inference(network):
                 logits = predict_logits(
-                    network, image, self.patch, self.plan.output_channels, self.execution,
+                    network, image, self.patch, self.plan.network_outputs(self._name), self.execution,
                     step=self.step, sigma=self._sigma, mirror_axes=self._mirror_axes, on_window=report,
                 )  # fmt: skip
             keep(logits)

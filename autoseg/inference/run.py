@@ -13,21 +13,28 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, counted
 from autoseg.files import read_json, require_writable, sweep, write_json
-from autoseg.imaging.image import LabelMap
+from autoseg.imaging.image import Image, LabelMap
 from autoseg.imaging.read import stem_of
-from autoseg.imaging.write import write_labels
+from autoseg.imaging.write import write_image, write_labels
 from autoseg.inference.decide import Prediction
 from autoseg.inference.model_folder import Model, fold_of, weights_fingerprint
 from autoseg.inference.predictor import Predictor, Ready, Segmenter
 from autoseg.inference.probabilities import write_probabilities
+from autoseg.inference.reconstruction import Reconstructed, Reconstructor, files_of
 from autoseg.inference.record import RECORD
 from autoseg.inference.uncertainty_files import FOLDER, TABLE, UncertaintyTable, map_files, write_maps
+from autoseg.planning.plan import Plan
 from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
+
+Made = TypeVar("Made")
+Given = TypeVar("Given", covariant=True)
+Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Source:
     weights : a digest for each fold
     step, mirror : how the window moves, and whether mirrored images are averaged
     previous : the same of a cascade's previous stage
+    task : what the configuration is for
     """
 
     dataset: str
@@ -49,6 +57,7 @@ class Source:
     step: float
     mirror: bool
     previous: "Source | None" = None
+    task: str = "segmentation"
 
     @classmethod
     def of(cls, models: Sequence[Model], segmenter: Predictor, previous: "Source | None" = None) -> "Source":
@@ -61,6 +70,7 @@ class Source:
             step=segmenter.step,
             mirror=segmenter.mirror,
             previous=previous,
+            task=segmenter.configuration.task,
         )
 
 
@@ -122,30 +132,81 @@ def predict_cases(
     def finished(case: Case) -> bool:
         return _all_newer(case, wanted[case.name]) and (table is None or case.name in table)
 
+    def predict(ready: Ready, report: Report) -> Prediction:
+        return segmenter.predict(ready, probabilities=probabilities, uncertainty=uncertainty, folder=output, progress=report)
+
+    def write(case: Case, prediction: Prediction) -> None:
+        _write(case, prediction, files[case.name], finish, table)
+
     waiting = [case for case in cases if overwrite or not finished(case)]
+    skipped = _in_turn(cases, waiting, lambda case: _read(case, segmenter), predict, write, progress, stage)
+    return Outcome(files, skipped)
+
+
+def reconstruct_cases(
+    reconstructor: Reconstructor, cases: Sequence[Case], output: Path, source: Source, *, overwrite: bool = False, progress: Progress = silent,
+    stage: str = "predict",
+) -> Outcome:  # fmt: skip
+    """Write the maps of anomalies, or the denoised scans, of cases into a folder.
+
+    Parameters
+    ----------
+    reconstructor : what makes them
+    cases : channels in the plan's order
+    output : gets the files that `reconstruction.files_of` names; the outcome's `files` hold the first of each case
+    source, overwrite, progress, stage : as for `predict_cases`, and so are the errors
+    """
+    wanted = {case.name: files_of(reconstructor.plan, source.configuration, case.name, output) for case in cases}
+    for case in cases:
+        for target in wanted[case.name]:
+            _require_apart([case], {case.name: target})
+    _claim(output, record_of(source), [path for paths in wanted.values() for path in paths], overwrite)
+
+    def write(case: Case, made: Reconstructed) -> None:
+        for channel, target in reversed(list(zip(made.image.array, wanted[case.name], strict=True))):  # the first says that the rest is there
+            write_image(Image(channel[None], made.image.geometry), target)
+
+    waiting = [case for case in cases if overwrite or not _all_newer(case, wanted[case.name])]
+    skipped = _in_turn(
+        cases, waiting, lambda case: _read(case, reconstructor), lambda ready, report: reconstructor.predict(ready, progress=report), write, progress,
+        stage,
+    )  # fmt: skip
+    return Outcome({name: paths[0] for name, paths in wanted.items()}, skipped)
+
+
+def _in_turn(
+    cases: Sequence[Case],
+    waiting: Sequence[Case],
+    read: Callable[[Case], Ready],
+    predict: Callable[[Ready, Report], Made],
+    write: Callable[[Case, Made], None],
+    progress: Progress,
+    stage: str,
+) -> tuple[str, ...]:
+    """Predict the cases that wait, one after the other, while the next is read and the last written; names of those that do not wait."""
     waiting_names = {case.name for case in waiting}
     skipped = tuple(case.name for case in cases if case.name not in waiting_names)
     progress(stage, 0, 1000 * len(waiting), f"{len(skipped)} of {counted(len(cases), 'case')} were there already" if skipped else "")
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
-        upcoming = reader.submit(_read, waiting[0], segmenter) if waiting else None
+        upcoming = reader.submit(read, waiting[0]) if waiting else None
         writing: Future[None] | None = None
         for index, case in enumerate(waiting):
             if upcoming is None:
                 break
             ready = upcoming.result()
-            upcoming = reader.submit(_read, waiting[index + 1], segmenter) if index + 1 < len(waiting) else None
+            upcoming = reader.submit(read, waiting[index + 1]) if index + 1 < len(waiting) else None
 
             def report(done: int, total: int, place: int = index, name: str = case.name) -> None:
                 progress(stage, 1000 * place + 1000 * done // total, 1000 * len(waiting), f"case {place + 1} of {len(waiting)}: {name}")
 
             with naming(case):
-                prediction = segmenter.predict(ready, probabilities=probabilities, uncertainty=uncertainty, folder=output, progress=report)
+                made = predict(ready, report)
             if writing is not None:
                 writing.result()
-            writing = writer.submit(_write, case, prediction, files[case.name], finish, table)
+            writing = writer.submit(write, case, made)
         if writing is not None:
             writing.result()
-    return Outcome(files, skipped)
+    return skipped
 
 
 def record_of(source: Source | Sequence[Source], rules: Sequence[Mapping[str, object]] = ()) -> dict[str, object]:
@@ -187,12 +248,14 @@ def _wanted(target: Path, probabilities: bool, members: int) -> list[Path]:
 def _require_apart(cases: Sequence[Case], files: Mapping[str, Path]) -> None:
     for case in cases:
         if files[case.name].resolve() in {path.resolve() for path in case.scans}:
-            raise AutosegError(f"Case {case.name}: the segmentation would replace the image {files[case.name]}. Choose another folder with -o.")
+            raise AutosegError(f"Case {case.name}: the prediction would replace the image {files[case.name]}. Choose another folder with -o.")
 
 
 def _own_record(source: Source) -> dict[str, object]:
     record = asdict(source) | {"folds": list(source.folds), "weights": list(source.weights)}
     del record["previous"]
+    if source.task == "segmentation":  # what a record says that says nothing
+        del record["task"]
     return record if source.previous is None else record | {"previous": _own_record(source.previous)}
 
 
@@ -214,7 +277,16 @@ def _claim(output: Path, mine: Mapping[str, object], targets: Sequence[Path], ov
     write_json(record, mine)
 
 
-def _read(case: Case, segmenter: Segmenter[Ready]) -> Ready:
+class _Prepares(Protocol[Given]):
+    """What makes scans ready."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    def prepare(self, image: Image) -> Given: ...
+
+
+def _read(case: Case, segmenter: _Prepares[Ready]) -> Ready:
     with naming(case):
         return segmenter.prepare(read_scan(case, segmenter.plan))
 

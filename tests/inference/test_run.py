@@ -224,7 +224,7 @@ def test_images_are_never_replaced(bench: Bench, tmp_path: Path) -> None:
     content = cases[0].channels[0].read_bytes()
     bench.output.symlink_to(bench.raw)
     for overwrite in (False, True):
-        with pytest.raises(AutosegError, match="Case a: the segmentation would replace the image"):
+        with pytest.raises(AutosegError, match="Case a: the prediction would replace the image"):
             bench.predict(cases, overwrite=overwrite)
     assert cases[0].channels[0].read_bytes() == content and not (bench.raw / RECORD).exists()
 
