@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._members import labels_named, labels_recorded, record_in
+from autoseg.api._members import labels_named, labels_recorded, record_in, require_segmentations
 from autoseg.data.dataset import Labels
 from autoseg.data.layouts import open_dataset, recognise
 from autoseg.data.references import find_references
@@ -145,6 +145,7 @@ def segmentations_in(folder: Path) -> dict[str, Path]:
         return {stem_of(folder): folder}
     if not folder.is_dir():
         raise AutosegError(f"{folder} does not exist. Name the folder that holds the segmentations.")
+    require_segmentations(folder)
     files = label_files(folder)
     if not files:
         raise AutosegError(f"{folder} holds no segmentations (files such as <case>.nii.gz).")

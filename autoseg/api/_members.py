@@ -93,6 +93,24 @@ def record_in(folder: Path) -> dict[str, Any] | None:
     return next((read_record(folder / name) for name in (RECORD, ENSEMBLE_RECORD) if (folder / name).is_file()), None)
 
 
+def require_segmentations(folder: Path) -> None:
+    """Make sure that a folder of predictions does not hold something else.
+
+    Raises
+    ------
+    AutosegError
+        its record says that it does
+    """
+    record = record_in(folder)
+    task = record.get("task") if record else None
+    if record is not None and task is not None:
+        what = {"anomaly": "maps of anomalies", "denoising": "denoised scans"}.get(str(task), "something else")
+        raise AutosegError(
+            f"{folder} holds {what}, made by {record.get('configuration')} of {record.get('dataset')} (see {RECORD} there): segmentations are asked"
+            " for. How good it is on cases that it did not see is in metrics.csv of the fold's model folder."
+        )
+
+
 def labels_recorded(record: dict[str, Any] | None, place: Workspace) -> Labels | None:
     """The labels of the dataset that a record names, where the workspace has its plan."""
     plan = place.plan(Path(str(record.get("dataset"))).name) if record else None
@@ -170,6 +188,7 @@ def of_regions(file: ProbabilityFile, labels: Labels) -> bool:
 def _member(folder: Path, labels: Labels | None, place: Workspace) -> Member:
     if not folder.is_dir():
         raise AutosegError(f"{folder} is not a folder. Name the folders that hold the predictions of the members.")
+    require_segmentations(folder)
     maps = label_files(folder)
     if not maps:
         raise AutosegError(f"{folder} holds no segmentations (files such as <case>.nii.gz).")

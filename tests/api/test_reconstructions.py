@@ -124,7 +124,7 @@ def test_what_is_for_segmentations_refuses_in_words(place: Path, found: autoseg.
     for judge in (
         lambda: autoseg.evaluate(maps, place / "raw_data" / NAME, workspace=place),
         lambda: autoseg.compare([maps, denoised.folder / "validation"], place / "raw_data" / NAME, output=tmp_path / "c", workspace=place),
-        lambda: autoseg.ensemble([maps, maps.parent], tmp_path / "e", dataset=NAME, workspace=place),
+        lambda: autoseg.ensemble([maps, denoised.folder / "validation"], tmp_path / "e", dataset=NAME, workspace=place),
     ):
-        with pytest.raises(AutosegError):
+        with pytest.raises(AutosegError, match=r"holds maps of anomalies, made by autoencoder3d of .*: segmentations are asked for"):
             judge()
