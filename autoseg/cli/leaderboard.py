@@ -89,15 +89,20 @@ def _bracketed(one: "Standing", target: str) -> list[str]:
 def _cost_cells(costs: "Costs") -> list[str]:
     steps = sorted(set(costs.training_steps.values()))
     return [
-        f"{costs.parameters / 1e6:.3g} M",
-        "-" if costs.case_flops is None else f"{costs.case_flops / 1e9:,.4g}",
+        f"{_short(costs.parameters / 1e6)} M" if costs.parameters >= 1e5 else f"{costs.parameters:,}",
+        "-" if costs.case_flops is None else _short(costs.case_flops / 1e9),
         "-" if costs.fold_seconds is None else duration(costs.fold_seconds),
         "-" if not steps else f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}",
         str(len(costs.training_steps)) if costs.training_steps else "-",
-        "-" if costs.case_seconds is None else f"{costs.case_seconds:.3g}",
+        "-" if costs.case_seconds is None else _short(costs.case_seconds),
         _gigabytes(costs.peak_resident),
         _gigabytes(costs.peak_cuda),
     ]
+
+
+def _short(number: float) -> str:
+    """Three digits, and never a power of ten for what is large."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _gigabytes(count: int | None) -> str:
