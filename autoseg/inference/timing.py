@@ -2,8 +2,8 @@
 
 - `seconds` is what the networks took: from a scan made ready to its segmentation on its own grid. `elapsed` is the case's share of the clock on the
   wall; reading the next case and writing the last one run beside the networks, and count only where they were waited for.
-- The peak of the process's memory is asked of the system. Linux lets it start anew, so that of what came before, such as a training, only what it
-  left is in it; elsewhere it is the peak since the process began, and the record says so (`whole_process`).
+- The peak of the process's memory is asked of the system. Linux lets it start anew, and what was freed before is handed back first, so that of a
+  training in the same process only what is still in use is in it. Elsewhere it is the peak since the process began, and the record says so.
 - The file is written after each case: a run that was killed loses nothing, and one that goes on in the same way adds to it. Times of another
   machine, or of another way of running, are not mixed in: the file is begun anew.
 """
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autoseg.errors import AutosegError
 from autoseg.files import read_json, write_json
+from autoseg.inference.execution import release_freed_memory
 
 TIMING = "timing.json"
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # proc(5)
@@ -81,7 +82,9 @@ class MemoryWatch:
     def __init__(self, device: str) -> None:
         self._cuda = device if device.startswith("cuda") else None
         if self._cuda:
+            torch.cuda.init()  # before it there are no statistics to start anew
             torch.cuda.reset_peak_memory_stats(self._cuda)
+        release_freed_memory()
         self._anew = _start_anew()
         self._start = _status("VmRSS")
 

@@ -17,12 +17,14 @@ from autoseg.errors import AutosegError, listing
 from autoseg.reporting import canvas
 from autoseg.reporting.labels import Box, place_labels
 
-_PANEL, _HEIGHT, _LEFT, _GAP, _RIGHT, _HEAD, _FOOT = 4.6, 3.6, 0.75, 0.75, 0.25, 0.85, 1.0  # inches
+_PANEL, _HEIGHT, _LEFT, _GAP, _RIGHT, _HEAD, _FOOT = 4.6, 3.6, 0.75, 0.75, 0.25, 0.85, 0.65  # inches
+_REMARK = 0.3  # inches, where a configuration is not drawn
 _COMFORTABLE = 10  # configurations in a panel of that height
 _TALLER = 0.22  # inches for each more
 _LONGEST_NAME = 30
 _MOST_TICKS = 7
-_NEEDED = ("configuration", "dice", "low", "high", "training_seconds", "case_seconds")
+_AXES = {"training_seconds": "training of a fold", "case_seconds": "prediction of a case, one fold"}
+_NEEDED = ("configuration", "dice", "low", "high", *_AXES)
 _SECOND, _MINUTE, _HOUR, _DAY = 1, 60, 3600, 86400
 _TICKS = (
     [(factor * 10**power, f"{factor * 10**power:g} s") for power in (-3, -2, -1) for factor in (1, 2, 5)]
@@ -52,13 +54,14 @@ def draw_leaderboard(table: pd.DataFrame, target: Path, *, title: str, explanati
     if table.empty:
         raise AutosegError(f"There is no configuration to draw for {target}.")
     tall = _HEIGHT + _TALLER * max(0, len(table) - _COMFORTABLE)
-    width, height = _LEFT + 2 * _PANEL + _GAP + _RIGHT, _HEAD + tall + _FOOT
+    foot = _FOOT if all(_drawable(table, column).all() for column in _AXES) else _FOOT + _REMARK
+    width, height = _LEFT + 2 * _PANEL + _GAP + _RIGHT, _HEAD + tall + foot
     figure = canvas.new_figure(width, height)
     canvas.write(figure, 0.2, height - 0.2, title, fontsize=12, fontweight="bold", va="top")
     canvas.write(figure, 0.2, height - 0.48, explanation, fontsize=8, color=canvas.QUIET, va="top")
-    for place, (column, label) in enumerate((("training_seconds", "training of a fold"), ("case_seconds", "prediction of a case, one fold"))):
+    for place, (column, label) in enumerate(_AXES.items()):
         left = _LEFT + place * (_PANEL + _GAP)
-        axes = figure.add_axes((left / width, _FOOT / height, _PANEL / width, tall / height))
+        axes = figure.add_axes((left / width, foot / height, _PANEL / width, tall / height))
         known = _drawable(table, column)
         _draw(figure, axes, table, known, column, label)
         untold = [str(name) for name, there in zip(table["configuration"], known, strict=True) if not there]
