@@ -82,7 +82,7 @@ class MemoryWatch:
     def __init__(self, device: str) -> None:
         self._cuda = device if device.startswith("cuda") else None
         if self._cuda:
-            torch.cuda.init()  # before it there are no statistics to start anew
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # before it there are no statistics to start anew
             torch.cuda.reset_peak_memory_stats(self._cuda)
         release_freed_memory()
         self._anew = _start_anew()

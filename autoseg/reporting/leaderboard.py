@@ -126,7 +126,9 @@ def _name_points(figure: Figure, axes: Axes, names: Sequence[str], x: np.ndarray
     taken: list[Box] = [(px - 5, py - 5, px + 5, py + 5) for px, py in points]
     taken += [(px - 2, bottom, px + 2, top) for (px, _), bottom, top in zip(points, ends[0][:, 1], ends[1][:, 1], strict=True)]
     frame = axes.get_window_extent(renderer)
-    places = place_labels(points, np.array([(extent.width, extent.height) for extent in extents]), (frame.x0, frame.y0, frame.x1, frame.y1), taken)
+    places = place_labels(
+        points, np.array([(extent.width, extent.height) for extent in extents]), (frame.x0 + 4, frame.y0 + 4, frame.x1, frame.y1), taken
+    )
     back = axes.transData.inverted()
     unnamed = []
     for text, box, point, name in zip(texts, places, points, names, strict=True):
