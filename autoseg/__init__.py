@@ -1,8 +1,8 @@
 """autoseg: self-configuring segmentation of medical images.
 
-- `check`, `plan`, `train`, `crossval`, `select`, `predict`, `ensemble`, `evaluate`, `compare` and `demo` are the commands of the same names;
-  `plan_from_files`, `check_plan` and `costs` are what `autoseg plan` does without images. They take paths and plain values, return dataclasses
-  and print nothing.
+- `check`, `plan`, `train`, `crossval`, `leaderboard`, `select`, `predict`, `ensemble`, `evaluate`, `compare` and `demo` are the commands of the
+  same names; `plan_from_files`, `check_plan` and `costs` are what `autoseg plan` does without images. They take paths and plain values, return
+  dataclasses and print nothing.
 - Each is imported when it is first used, so that `import autoseg` costs nothing.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Evaluated,
         Planned,
         Predicted,
+        Ranked,
         Selected,
         Trained,
         check,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         demo,
         ensemble,
         evaluate,
+        leaderboard,
         plan,
         plan_from_files,
         predict,
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AutosegError", "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted",
-    "Selected", "Trained", "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files",
-    "predict", "recipes", "select", "train",
+    "Ranked", "Selected", "Trained", "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "leaderboard", "plan",
+    "plan_from_files", "predict", "recipes", "select", "train",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from autoseg.api._ensemble import Ensembled, ensemble
     from autoseg.api._evaluate import Evaluated, evaluate
     from autoseg.api._fold import Trained
+    from autoseg.api._leaderboard import Ranked, leaderboard
     from autoseg.api._plan import Planned, check, plan
     from autoseg.api._plan_files import CheckedPlan, check_plan, costs, plan_from_files
     from autoseg.api._predict import Predicted, predict
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from autoseg.api._train import train
 
 __all__ = [
-    "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted", "Selected", "Trained",
-    "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files", "predict", "recipes",
-    "select", "train",
+    "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted", "Ranked", "Selected",
+    "Trained", "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "leaderboard", "plan", "plan_from_files",
+    "predict", "recipes", "select", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -29,7 +30,8 @@ _HOMES = {
     "Predicted": "_predict", "evaluate": "_evaluate", "Evaluated": "_evaluate", "demo": "_demo", "Demonstrated": "_demo",
     "compare": "_compare", "Compared": "_compare",
     "crossval": "_crossval", "CrossValidated": "_crossval", "ensemble": "_ensemble", "Ensembled": "_ensemble",
-    "select": "_select", "Selected": "_select", "recipes": "_recipes",
+    "select": "_select", "Selected": "_select", "recipes": "_recipes", "leaderboard": "_leaderboard",
+    "Ranked": "_leaderboard",
 }  # fmt: skip
 
 
