@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         plan,
         plan_from_files,
         predict,
+        recipes,
         select,
         train,
     )
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AutosegError", "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted",
     "Selected", "Trained", "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files",
-    "predict", "select", "train",
+    "predict", "recipes", "select", "train",
 ]  # fmt: skip
 
 

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from autoseg.api._plan import Planned, check, plan
     from autoseg.api._plan_files import CheckedPlan, check_plan, costs, plan_from_files
     from autoseg.api._predict import Predicted, predict
+    from autoseg.api._recipes import recipes
     from autoseg.api._select import Selected, select
     from autoseg.api._train import train
 
 __all__ = [
     "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted", "Selected", "Trained",
-    "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files", "predict", "select", "train",
+    "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files", "predict", "recipes",
+    "select", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -27,7 +29,7 @@ _HOMES = {
     "Predicted": "_predict", "evaluate": "_evaluate", "Evaluated": "_evaluate", "demo": "_demo", "Demonstrated": "_demo",
     "compare": "_compare", "Compared": "_compare",
     "crossval": "_crossval", "CrossValidated": "_crossval", "ensemble": "_ensemble", "Ensembled": "_ensemble",
-    "select": "_select", "Selected": "_select",
+    "select": "_select", "Selected": "_select", "recipes": "_recipes",
 }  # fmt: skip
 
 

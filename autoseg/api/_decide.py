@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ from autoseg.planning.nnunet.plan import convert_nnunet_plan, is_nnunet_plan
 from autoseg.planning.plan import DatasetBlock, Plan, read_plan, validate_plan, write_plan
 from autoseg.planning.planner import make_plan
 from autoseg.planning.presets import find_preset
+from autoseg.planning.zoo.make import with_recipe
+from autoseg.planning.zoo.recipes import find_recipe
 from autoseg.workspace import Workspace
 
 Memory = float | Literal["auto"]
@@ -32,6 +34,8 @@ class Wishes:
     preset, gpu_memory_gb, spacing : see `make_plan`; a memory of "auto" is that of the graphics card at hand
     source : a plan to take over: a dataset's name, or a file of ours or of nnU-Net's; goes with none of those before it
     labels : what networks learn, "classes" or "regions"; None: regions where the dataset declares them with an order of painting
+    recipes : names or files of published approaches, each of which becomes a configuration more
+    encoder_weights : of their encoders: "imagenet", a file, or "none"; None: as the recipes say
 
     Raises
     ------
@@ -44,6 +48,13 @@ class Wishes:
     spacing: Spacing3 | None = None
     source: Path | str | None = None
     labels: Learned | None = None
+    recipes: tuple[str, ...] = ()
+    encoder_weights: str | None = None
+
+    @property
+    def only_add(self) -> bool:
+        """Whether nothing is wished but recipes, so that a plan that is there may stay."""
+        return bool(self.recipes) and replace(self, recipes=(), encoder_weights=None) == Wishes()
 
     def __post_init__(self) -> None:
         find_preset(self.preset or "default")
@@ -53,6 +64,8 @@ class Wishes:
             raise AutosegError("A plan that is taken over (--from) keeps its preset, memory and spacing: give none of them.")
         if self.preset == "cpu" and self.gpu_memory_gb == "auto":
             raise AutosegError("The preset cpu is sized by time, not by a graphics card: leave out --gpu-memory auto, or choose another preset.")
+        if self.encoder_weights is not None and not self.recipes:
+            raise AutosegError("--encoder-weights is about the encoders of recipes: name one with --recipe.")
 
     def require_possible(self, name: str, place: Workspace) -> None:
         """Refuse what cannot be met for the dataset of that name, before its images are read.
@@ -60,10 +73,12 @@ class Wishes:
         Raises
         ------
         AutosegError
-            the source does not exist, is no plan or that of the dataset itself, or there is no graphics card to ask
+            the source or a recipe does not exist, the source is no plan or that of the dataset itself, or there is no graphics card to ask
         """
         if self.gpu_memory_gb == "auto":
             _card()
+        for recipe in self.recipes:
+            find_recipe(recipe, place.root)
         if self.source is None:
             return
         path = _source_file(self.source, place)
@@ -89,7 +104,32 @@ def decide(wishes: Wishes, facts: Fingerprint | None, block: DatasetBlock, place
     AutosegError
         a wish cannot be met; the text says which and why
     """
-    block = _learning(block, wishes.labels)
+    made = _planned(wishes, facts, _learning(block, wishes.labels), place)
+    return add_recipes(made, wishes, place)
+
+
+def add_recipes(made: Plan, wishes: Wishes, place: Workspace) -> Plan:
+    """The plan with a configuration for each recipe that is wished for.
+
+    Raises
+    ------
+    AutosegError
+        there is no such recipe, or it is not for this dataset
+    """
+    for name in wishes.recipes:
+        made = with_recipe(made, find_recipe(name, place.root), encoder_weights=wishes.encoder_weights)
+    return made
+
+
+def keep_recipes(made: Plan, path: Path) -> Plan:
+    """The plan with the configurations that an older plan has by recipes: a dataset that is planned again keeps them."""
+    if not path.is_file():
+        return made
+    older = {name: one for name, one in read_plan(path).configurations.items() if one.recipe is not None and name not in made.configurations}
+    return made.model_copy(update={"configurations": made.configurations | older})
+
+
+def _planned(wishes: Wishes, facts: Fingerprint | None, block: DatasetBlock, place: Workspace) -> Plan:
     if wishes.source is not None:
         return _taken_over(_source_file(wishes.source, place), facts, block)
     if facts is None:
@@ -108,12 +148,19 @@ def decide(wishes: Wishes, facts: Fingerprint | None, block: DatasetBlock, place
 
 
 def keep(made: Plan, path: Path, *, force: bool) -> Plan:
-    """Write a plan, unless one with the same decisions is there; one with others is only replaced with `force`. Gives what the file holds."""
+    """Write a plan, unless one with the same decisions is there; gives what the file holds.
+
+    A plan with other decisions is only replaced with `force`, unless all that it lacks is recipes.
+    """
     if force or not path.is_file():
         write_plan(made, path)
         return made
     old = read_plan(path)
     before, after = _decisions(old), _decisions(made)
+    added = [name for name, one in made.configurations.items() if one.recipe is not None and name not in old.configurations]
+    if added and before == after | {"configurations": {name: one for name, one in after["configurations"].items() if name not in added}}:
+        write_plan(made, path)
+        return made
     if before == after:  # the reasons may be worded otherwise
         return old
     changed = list(_differences(before, after))

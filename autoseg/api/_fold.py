@@ -20,7 +20,8 @@ from autoseg.preprocessing.store import CaseStore
 from autoseg.reporting.curves import draw_progress
 from autoseg.training import checkpoint
 from autoseg.training.batches import PatchSource
-from autoseg.training.run import has_ended, read_run
+from autoseg.training.monitor import why_stopped
+from autoseg.training.run import Run, has_ended, read_run
 from autoseg.training.trainer import Outcome, Trainer
 
 CASES = "cases.json"
@@ -178,7 +179,13 @@ def _notice_state(job: Job, folder: Path, training: int, validation: int) -> Non
     if run is None:
         job.notify(f"{counted(training, 'case')} to train on, {validation} to validate on.")
         return
-    if not has_ended(folder, job.target or run.target):
+    counters = checkpoint.read_counters(folder)
+    if counters is not None and counters.stopped:
+        job.notify(
+            f"The run in {folder} {why_stopped(counters, run, validated=validation > 0)}{_asked_for_more(job, run)}; only what is missing is done."
+            " To train longer, raise stop_after in the plan and start anew with --restart."
+        )
+    elif not has_ended(folder, job.target or run.target):
         job.notify(f"An unfinished run is taken up in {folder}.")
     else:
         kept = job.target is not None and job.target != run.target and has_ended(folder, run.target)
@@ -189,6 +196,12 @@ def _notice_state(job: Job, folder: Path, training: int, validation: int) -> Non
         )
     if run.seed != job.seed:
         job.notify(f"It keeps the seed that it began with, {run.seed}.")
+
+
+def _asked_for_more(job: Job, run: Run) -> str:
+    if job.target is None or job.target == run.target:
+        return ""
+    return f", so it does not go on for {job.target.describe()}"
 
 
 def _notice_previous(job: Job, folder: Path, ready: TrainingData) -> None:

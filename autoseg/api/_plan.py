@@ -1,9 +1,10 @@
 """`check` and `plan`: from a folder of scans to a plan and the store of ready cases."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._decide import Learned, Memory, Wishes, decide, keep
+from autoseg.api._decide import Learned, Memory, Wishes, add_recipes, decide, keep, keep_recipes
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
 from autoseg.data.dataset import Dataset
@@ -13,7 +14,7 @@ from autoseg.errors import AutosegError
 from autoseg.files import require_writable, sweep
 from autoseg.imaging.image import Spacing3
 from autoseg.planning.fingerprint import describe_dataset, fingerprint, write_fingerprint
-from autoseg.planning.plan import Plan
+from autoseg.planning.plan import Plan, read_plan
 from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
 
@@ -70,6 +71,8 @@ def plan(
     labels: Learned | None = None,
     stack: Spacing3 | None = None,
     folds: int | None = None,
+    recipes: Sequence[str] = (),
+    encoder_weights: str | None = None,
     preprocess: bool = True,
     force: bool = False,
     progress: Progress = silent,
@@ -88,6 +91,9 @@ def plan(
         are written as, as BraTS does
     stack : millimetres along Z, Y, X: the slices of a patient become one volume of that spacing; by default each is an image of its own
     folds : number of folds of the cross-validation; by default those that are there, else the division that the dataset comes with, else 5
+    recipes : published approaches (`recipes()` lists them), by name or as files; each becomes a configuration beside the planned ones, those of a
+        plan that is there stay
+    encoder_weights : what the encoders of recipes start from, in place of what they say: "imagenet", a file of weights, or "none" for random ones
     preprocess : also make all cases ready
     force : replace a plan that is there and differs (edited by hand, or made with other settings), and folds that differ
     progress : told how far each stage is
@@ -102,7 +108,7 @@ def plan(
     place = Workspace.find(workspace)
     name = place.resolve(dataset)
     path = place.plan(name)
-    wishes = Wishes(preset, gpu_memory_gb, spacing, source, labels)
+    wishes = Wishes(preset, gpu_memory_gb, spacing, source, labels, tuple(recipes), encoder_weights)
     require_writable(path.parent)
     if preprocess:
         require_writable(place.root / "preprocessed" / name)
@@ -111,7 +117,11 @@ def plan(
     report = check_dataset(open_dataset(place.raw(name), stack=stack), progress=progress)
     report.require_clean()
     facts = fingerprint(report.dataset, report.facts)
-    made = decide(wishes, facts, describe_dataset(report.dataset), place)
+    if wishes.only_add and path.is_file() and not force:
+        made = add_recipes(read_plan(path), wishes, place)
+    else:
+        made = decide(wishes, facts, describe_dataset(report.dataset), place)
+        made = made if force else keep_recipes(made, path)
     made = keep(made, path, force=force)
     write_fingerprint(facts, place.fingerprint(name))
     _provide_folds(place, report.dataset, made.seed, folds, force)

@@ -23,7 +23,8 @@ def show_configurations(plan: "Plan", costs: "Sequence[ConfigurationCost]") -> N
         network = configuration.network
         row = [
             name, _grid(configuration), extents(configuration.patch_size), str(configuration.batch_size),
-            f"{network.family}, {len(network.strides)} stages, {cost.parameters / 1e6:.3g} million weights", f"{cost.memory_bytes / 2**30:.1f} GB",
+            network.summary + ("" if cost.parameters is None else f", {cost.parameters / 1e6:.3g} million weights"),
+            "-" if cost.memory_bytes is None else f"{cost.memory_bytes / 2**30:.1f} GB",
         ]  # fmt: skip
         if timed:
             row += ["-" if seconds is None else duration(seconds) for seconds in (cost.epoch_seconds, cost.training_seconds)]

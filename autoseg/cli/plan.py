@@ -26,6 +26,15 @@ class Wishes(TypedDict):
     labels: Literal["classes", "regions"] | None
 
 
+class OfImages(TypedDict):
+    """What is passed on where there are images."""
+
+    stack: Spacing | None
+    folds: int | None
+    recipes: tuple[str, ...]
+    encoder_weights: str | None
+
+
 def plan(
     dataset: Annotated[str | None, typer.Argument(help="Folder in raw_data/, with or without 'Dataset' and the three digits.")] = None,
     preset: Annotated[str | None, typer.Option(help="default, cpu, resenc_m, resenc_l or resenc_xl. Default: default.")] = None,
@@ -37,6 +46,10 @@ def plan(
     labels: Annotated[str | None, typer.Option(help="What networks learn: classes or regions. Default: regions where declared.")] = None,
     stack: Annotated[str | None, typer.Option(help=STACK_HELP)] = None,
     folds: Annotated[int | None, typer.Option(help="Number of folds. Default: as the dataset comes divided, else 5.")] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="Add a published approach as a configuration (see autoseg recipes): a name or a file; may be repeated.")
+    ] = None,
+    encoder_weights: Annotated[str | None, typer.Option(help="Of recipes' encoders: imagenet, a file, or none. Default: as the recipe says.")] = None,
     preprocess: Annotated[bool, typer.Option("--preprocess/--no-preprocess", help="Make the cases ready for training too.")] = True,
     explain: Annotated[bool, typer.Option("--explain", help="Show every decision and reason; a plan that is there is only read.")] = False,
     validate: Annotated[Path | None, typer.Option("--validate", help="Only check this plan, for one that was edited.")] = None,
@@ -52,16 +65,17 @@ def plan(
     memory, target = _memory(gpu_memory), parse_spacing("--spacing", spacing)
     wishes: Wishes = {"preset": preset, "gpu_memory_gb": memory, "spacing": target, "source": source, "labels": _labels(labels)}
     asked = (preset, gpu_memory, spacing, source, labels)
+    of_images = (stack, folds, recipe or None, encoder_weights)
     if validate is not None:
-        if (dataset, fingerprint, dataset_json, output, stack, folds, *asked) != (None,) * 11:
+        if any(value is not None for value in (dataset, fingerprint, dataset_json, output, *of_images, *asked)):
             raise AutosegError("--validate only checks a plan: leave out everything else but --explain.")
         _validate(validate, explain)
         return
     if dataset is None:
         if fingerprint is None and source is None:
             raise AutosegError("Name a dataset (autoseg plan NAME), a fingerprint (--fingerprint FILE), or a plan to check (--validate FILE).")
-        if (stack, folds) != (None, None):
-            raise AutosegError("--stack and --folds are about images, and this plan is made without: leave them out.")
+        if any(value is not None for value in of_images):
+            raise AutosegError("--stack, --folds, --recipe and --encoder-weights are about a dataset, and this plan is made without: leave them out.")
         headline("plan", fingerprint=fingerprint, **_understood(wishes))
         made = api.plan_from_files(fingerprint, dataset_json=dataset_json, output=output, force=force, workspace=workspace, **wishes)
         _show(made, explain, device=None)
@@ -69,10 +83,12 @@ def plan(
         return
     if (fingerprint, dataset_json, output) != (None, None, None):
         raise AutosegError(f"--fingerprint, --dataset-json and -o plan without images: leave out {dataset}, or leave out these.")
-    if explain and not force and (stack, folds, *asked) == (None,) * 7 and _explain_what_is_there(dataset, workspace):
+    if explain and not force and all(value is None for value in (*of_images, *asked)) and _explain_what_is_there(dataset, workspace):
         return
-    slices = parse_spacing("--stack", stack)
-    _plan_dataset(dataset, wishes, stack=slices, folds=folds, workspace=workspace, explain=explain, preprocess=preprocess, force=force)
+    images: OfImages = {
+        "stack": parse_spacing("--stack", stack), "folds": folds, "recipes": tuple(recipe or ()), "encoder_weights": encoder_weights,
+    }  # fmt: skip
+    _plan_dataset(dataset, wishes, images, workspace=workspace, explain=explain, preprocess=preprocess, force=force)
 
 
 def _explain_what_is_there(dataset: str, workspace: Path | None) -> bool:
@@ -89,20 +105,21 @@ def _explain_what_is_there(dataset: str, workspace: Path | None) -> bool:
     return True
 
 
-def _plan_dataset(
-    dataset: str, wishes: Wishes, *, stack: Spacing | None, folds: int | None, workspace: Path | None, explain: bool, preprocess: bool, force: bool
-) -> None:
+def _plan_dataset(dataset: str, wishes: Wishes, images: OfImages, *, workspace: Path | None, explain: bool, preprocess: bool, force: bool) -> None:
     from autoseg import api
     from autoseg.workspace import Workspace
 
     name = Workspace.find(workspace).resolve(dataset)
-    headline("plan", dataset=name, **_understood(wishes), stack=in_millimetres(stack), folds=folds)
+    recipes = ", ".join(images["recipes"]) or None
+    headline("plan", dataset=name, **_understood(wishes), stack=in_millimetres(images["stack"]), folds=images["folds"], recipes=recipes)
     with showing_progress() as progress:
-        made = api.plan(name, stack=stack, folds=folds, workspace=workspace, preprocess=preprocess, force=force, progress=progress, **wishes)
+        made = api.plan(name, workspace=workspace, preprocess=preprocess, force=force, progress=progress, **wishes, **images)
     show_warnings(made.report)
     _show(made.plan, explain, device="auto" if preprocess else None)
     _tell_ready(made)
-    typer.echo(f"\nThe plan is {made.path}; edit it if you like. Next: autoseg train {_first(made.plan)} 0{same_place(None, workspace)}")
+    first = made.plan.configurations.keys() & set(images["recipes"])
+    chosen = min(first) if first else _first(made.plan)
+    typer.echo(f"\nThe plan is {made.path}; edit it if you like. Next: autoseg train {chosen} 0{same_place(None, workspace)}")
 
 
 def _understood(wishes: Wishes) -> dict[str, object]:

@@ -184,7 +184,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 def weights_fingerprint(model: Model) -> str:
     """A short text that changes when the weights do, the same on every device."""
-    return _fingerprint(weights_of(model.network))
+    return fingerprint(weights_of(model.network))
 
 
 def stored_fingerprint(folder: Path) -> str:
@@ -195,10 +195,11 @@ def stored_fingerprint(folder: Path) -> str:
     AutosegError
         the weights are missing or damaged
     """
-    return _fingerprint(read_weights(folder))
+    return fingerprint(read_weights(folder))
 
 
-def _fingerprint(weights: Mapping[str, Tensor]) -> str:
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """A short text that changes when weights do, whatever device they are on."""
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())

@@ -6,6 +6,7 @@
 - Everywhere else PyTorch's instance norm runs.
 """
 
+from math import gcd
 from typing import Any
 
 import torch
@@ -26,6 +27,13 @@ class InstanceNorm3d(nn.InstanceNorm3d):
 
     def forward(self, input: Tensor) -> Tensor:
         return _instance_norm(self, input, torch.channels_last_3d) if input.device.type == "cpu" else super().forward(input)
+
+
+class GroupNorm(nn.GroupNorm):
+    """Of (B, C, ...): 8 groups, or as many as divide the channels."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = True) -> None:
+        super().__init__(gcd(8, num_features), num_features, eps, affine)
 
 
 def _instance_norm(norm: nn.InstanceNorm2d | nn.InstanceNorm3d, x: Tensor, last: torch.memory_format) -> Tensor:

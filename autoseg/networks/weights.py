@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from autoseg.errors import AutosegError
 from autoseg.files import atomic
 
-HEADS = "decoder.seg_layers."  # the layers that give the logits, one a decoder stage
+HEADS = (  # the layers that give the logits: of our own U-Nets one a decoder stage, then of networks of libraries
+    "decoder.seg_layers.", "body.segmentation_head.", "body.model.2.", "body.conv_final.2.", "body.out.", "body.final_conv_0_4.",
+)  # fmt: skip
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:

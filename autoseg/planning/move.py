@@ -4,6 +4,7 @@
 - A configuration that sees some of the channels sees those at the same positions.
 - Networks for volumes are left out where the other dataset has single slices.
 - What the other dataset says of itself replaces what the first said: names, labels, cases. Channels are matched by their position.
+- Weights of classes in the loss are left out where the other dataset has another number of them.
 - `median_shape` is for people to read, so it is that of the other dataset where its fingerprint is at hand.
 """
 
@@ -63,11 +64,15 @@ def _configuration(one: Configuration, source: Plan, block: DatasetBlock, finger
     shape = one.median_shape if facts is None else _median_shape(one.spacing, source.transpose_forward, facts)
     origin = f"Taken over from the plan of {source.dataset.name}"
     kept = "all of it." if facts is None else f"all but median_shape, which is that of the {len(facts.spacings)} cases of {block.name}."
+    training, left = one.training, ""
+    if training.class_weights is not None and len(training.class_weights) != len(block.labels.learned):
+        training, left = training.model_copy(update={"class_weights": None}), f" class_weights are left out: they are not for {block.name}."
     return one.model_copy(
         update={
+            "training": training,
             "normalization": tuple(rule.model_copy(update={"channel": channel}) for rule, channel in channels),
             "median_shape": shape,
-            "why": {"moved": f"{origin}, {kept}"},
+            "why": {"moved": f"{origin}, {kept}{left}"},
         }
     )
 

@@ -22,7 +22,6 @@ from autoseg.planning.schema.blocks import (
     Block,
     Inference,
     Name,
-    NetworkPlan,
     Normalization,
     Positive,
     Range,
@@ -35,10 +34,12 @@ from autoseg.planning.schema.configuration import Configuration, channel_positio
 from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
 from autoseg.planning.schema.faults import Fault, advice, as_written, in_words, raise_if_any, shown
 from autoseg.planning.schema.inherit import difference, inheritance_faults, whole, wrote
+from autoseg.planning.schema.networks import AnyNetwork, EncoderNetworkPlan, LibraryNetworkPlan, NetworkPlan
 
 __all__ = [
-    "Augmentation", "Configuration", "DatasetBlock", "Inference", "LabelsBlock", "NetworkPlan", "Normalization", "Plan", "Range", "Recipe",
-    "Resampling", "Training", "Transform", "file_content", "read_plan", "validate_plan", "write_plan",
+    "AnyNetwork", "Augmentation", "Configuration", "DatasetBlock", "EncoderNetworkPlan", "Inference", "LabelsBlock", "LibraryNetworkPlan",
+    "NetworkPlan", "Normalization", "Plan", "Range", "Recipe", "Resampling", "Training", "Transform",
+    "file_content", "read_plan", "validate_plan", "write_plan",
 ]  # fmt: skip
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -95,8 +96,7 @@ class Plan(Block):
     @property
     def output_names(self) -> tuple[str, ...]:
         """What each channel of the networks' output stands for: every class with the background, or every region."""
-        labels = self.dataset.labels
-        return tuple(labels.regions) if self.learns_regions else labels.names
+        return self.dataset.labels.learned
 
     @property
     def output_channels(self) -> int:
@@ -190,6 +190,9 @@ def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configura
     for name, configuration in configurations.items():
         if dataset is not None:
             yield from _channel_faults(name, configuration, dataset.channel_names)
+        weights = configuration.training.class_weights
+        if dataset is not None and weights is not None and len(weights) != len(dataset.labels.learned):
+            yield Fault(("configurations", name, "training", "class_weights"), _weights_fault(dataset.labels, weights))
         if configuration.previous_stage is not None:
             text = _previous_stage_fault(name, configuration.previous_stage, configurations, names)
             if text is not None:
@@ -217,6 +220,11 @@ def _folders_apart(names: Collection[str]) -> Iterator[Fault]:
         other = seen.setdefault(name.casefold(), name)
         if other != name:
             yield Fault((name,), f"differs from '{other}' in the case of letters only, and both name folders; call it something else")
+
+
+def _weights_fault(labels: LabelsBlock, weights: tuple[float, ...]) -> str:
+    what = "region" if labels.trained == "regions" else "class, the background first"
+    return f"needs {len(labels.learned)} numbers, one a {what}: {', '.join(labels.learned)}{shown(weights)}"
 
 
 def _previous_stage_fault(name: str, previous: str, configurations: Mapping[str, Configuration], names: Collection[str]) -> str | None:

@@ -96,6 +96,10 @@ class PreviousStore:
         """Voxels of a ready case along Z, Y, X, without decoding it; raises what `CaseStore.shape` does."""
         return self.images.shape(name)
 
+    def foreground_slices(self, name: str) -> NDArray[np.intp]:
+        """Which slices of a ready case hold some class above 0; raises what `CaseStore.foreground_slices` does."""
+        return self.images.foreground_slices(name)
+
     def _files(self, name: str) -> tuple[Path, Path]:
         """Segmentation, record."""
         return self.folder / f"{name}.previous.b2nd", self.folder / f"{name}.previous.json"

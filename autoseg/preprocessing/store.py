@@ -66,6 +66,9 @@ class ReadyCases(Protocol):
     def shape(self, name: str) -> Shape3:
         """Its voxels along Z, Y, X."""
 
+    def foreground_slices(self, name: str) -> NDArray[np.intp]:
+        """Which of its slices hold some class above 0, rising."""
+
 
 class CaseStore:
     """Ready cases of one configuration in one folder.
@@ -158,6 +161,17 @@ class CaseStore:
         """
         z, y, x = ArrayOnDisk(self._files(name)[1]).shape
         return z, y, x
+
+    def foreground_slices(self, name: str) -> NDArray[np.intp]:
+        """Which slices of a ready case along Z hold some class above 0, rising; its image is not decoded.
+
+        Raises
+        ------
+        AutosegError
+            its file is missing or damaged
+        """
+        classes: NDArray[np.integer] = ArrayOnDisk(self._files(name)[1])[:]
+        return np.flatnonzero((classes > 0).any(axis=(1, 2)))
 
     def record(self, case: Case) -> dict[str, Any]:
         """What a case is made from: format, settings, and the state of its source files now.

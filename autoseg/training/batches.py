@@ -4,6 +4,8 @@
 - Cases are drawn uniformly with replacement. The last third of a batch is forced to hold foreground: a class that the case has is drawn, then
   one of its voxels, and the patch is centred there (nnU-Net's rule). Where networks learn regions, a region that the case has is drawn instead,
   then one of the known voxels of all its classes: a region inside another is seen more often, as the rarer structure should be.
+- `patches_per_case` draws a case for so many patches, one after the other. With `slices: with_foreground` a case that has foreground is drawn, then
+  one of its slices that hold some, then a place in it as ever: cases without are drawn only where no case has any.
 - Where somebody left part of a case without labels, every other patch of it is centred on a voxel that was annotated (nnU-Net's rule).
 - What a previous stage decided moves with the image. Random damage to it comes after the move (nnU-Net's order); a patch that does not move is
   damaged where it is loaded, which is the same up to flips, and flips change neither balls nor components.
@@ -25,6 +27,7 @@ from torch import Tensor
 from autoseg.imaging.image import Shape3
 from autoseg.inference.predictor import patch_3d
 from autoseg.planning.plan import Augmentation, Configuration
+from autoseg.preprocessing.foreground import annotated_voxels, foreground_locations
 from autoseg.preprocessing.previous import with_previous
 from autoseg.preprocessing.store import ReadyCases, StoredCase
 from autoseg.training import augment
@@ -95,7 +98,9 @@ class PatchSource:
         if configuration.previous_stage and num_classes is None:
             raise ValueError("num_classes is needed where a configuration has a previous stage")
         self._store = store
-        self._names = tuple(names)
+        self._slices = _foreground_slices(store, names) if configuration.training.slices == "with_foreground" else {}
+        self._names = tuple(self._slices or names)
+        self._patches_per_case = configuration.training.patches_per_case
         self._augmentation = augmentation if augmentation is None or configuration.dimensions == 3 else _of_slices(augmentation)
         self._seed = seed
         self._regions = regions
@@ -112,7 +117,11 @@ class PatchSource:
         With `contiguous` each has memory of its own, ready to be sent to another device. Without, patches may be views of cases that are in memory.
         """
         generator = np.random.default_rng([self._seed, number])
-        samples = [self._sample(generator, forced=index >= self._forced_from) for index in range(self._batch_size)]
+        samples, name = [], ""
+        for index in range(self._batch_size):
+            if index % self._patches_per_case == 0:
+                name = self._names[generator.integers(len(self._names))]
+            samples.append(self._sample(generator, name, forced=index >= self._forced_from))
         return [replace(sample, image=_contiguous(sample.image)) for sample in samples] if contiguous else samples
 
     def assemble(self, samples: Sequence[Sample], device: str) -> Batch:
@@ -129,9 +138,13 @@ class PatchSource:
                 image[channels:] = with_previous(image[:0], previous, self._num_classes)
         return Batch(images_BCZYX.squeeze(2), classes_BZYX.squeeze(1)) if self._flat else Batch(images_BCZYX, classes_BZYX)
 
-    def _sample(self, generator: np.random.Generator, *, forced: bool) -> Sample:
-        case = self._store.get(self._names[generator.integers(len(self._names))])
-        start = patch_start(generator, case, self.patch, forced=forced, regions=self._regions)
+    def _sample(self, generator: np.random.Generator, name: str, *, forced: bool) -> Sample:
+        case = self._store.get(name)
+        if name in self._slices:
+            z = int(generator.choice(self._slices[name]))
+            start = [z, *patch_start(generator, _slice_of(case, z), self.patch, forced=forced, regions=self._regions)[1:]]
+        else:
+            start = patch_start(generator, case, self.patch, forced=forced, regions=self._regions)
         channels = case.image.shape[0]
         if self._augmentation is None:
             change = nothing(channels)
@@ -216,6 +229,20 @@ def _foreground_voxel(generator: np.random.Generator, case: StoredCase, regions:
         index -= len(voxels)
     chosen: NDArray[np.int32] = voxels[index]
     return chosen
+
+
+def _foreground_slices(store: ReadyCases, names: Sequence[str]) -> dict[str, NDArray[np.intp]]:
+    """The slices with foreground of each case that has any."""
+    slices = {name: store.foreground_slices(name) for name in names}
+    return {name: found for name, found in slices.items() if len(found)}
+
+
+def _slice_of(case: StoredCase, z: int) -> StoredCase:
+    """One slice of a case, with the places of what is in it."""
+    if case.shape[0] == 1:
+        return case
+    classes_1YX: NDArray[np.integer] = np.asarray(case.classes[z : z + 1])
+    return StoredCase(case.image, classes_1YX, foreground_locations(classes_1YX, ""), annotated=annotated_voxels(classes_1YX, ""))
 
 
 def _contiguous(x: Tensor) -> Tensor:

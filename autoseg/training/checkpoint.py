@@ -27,6 +27,11 @@ class Counters:
     pseudo_dice : exponential average of the validation's pseudo-Dice, or None before the first
     loss_scale : of mixed precision with float16
     step_seconds : time of the latest step, so that a budget's run ends once and for all
+    judged_step : the step at which the loss of an epoch, or of the part that a run ended with, was last taken note of
+    best_loss, best_weights : lowest loss of an epoch, or None before the first; fingerprint of its weights where they are kept
+    stale_epochs, flat_epochs : epochs since the best one; the same, or since the plateau last lowered the learning rate
+    lowered : how often the plateau lowered the learning rate
+    stopped : the training ended early
     """
 
     step: int = 0
@@ -37,6 +42,16 @@ class Counters:
     pseudo_dice: float | None = None
     loss_scale: float = 65536.0
     step_seconds: float = 0.0
+    judged_step: int = 0
+    best_loss: float | None = None
+    best_weights: str | None = None
+    stale_epochs: int = 0
+    flat_epochs: int = 0
+    lowered: int = 0
+    stopped: bool = False
+
+
+SINCE_THE_FIRST = {field.name for field in fields(Counters)[:8]}  # checkpoints of an earlier state have no others
 
 
 def save(folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, counters: Counters) -> None:
@@ -113,4 +128,6 @@ def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
 
 def _counters(metadata: dict[str, str] | None) -> Counters:
     content = json.loads((metadata or {})["counters"])
-    return Counters(**{field.name: content[field.name] for field in fields(Counters)})
+    required = {name: content[name] for name in SINCE_THE_FIRST}
+    later = {field.name: content[field.name] for field in fields(Counters) if field.name in content and field.name not in SINCE_THE_FIRST}
+    return Counters(**{"judged_step": content["step"], **required, **later})

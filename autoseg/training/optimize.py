@@ -1,7 +1,8 @@
 """One optimizer step, and the moving average of the weights.
 
-- SGD with Nesterov momentum or AdamW; norms and biases are not decayed by AdamW.
+- SGD with Nesterov momentum, Adam or AdamW; norms and biases are not decayed by AdamW. Parameters that need no gradient are left alone.
 - The average's decay rises as (1 + step) / (10 + step), so that it forgets the untrained weights quickly.
+- Buffers that count, as those of batch norm do, are copied into the average.
 - float16 needs a loss scale: halved, and the step left out, where a gradient overflows; doubled at every 2,000th step, so that a resumed run
   needs to know nothing but the step.
 """
@@ -85,15 +86,21 @@ class Stepper:
         if self.average:
             decay = min(self._recipe.weight_average, (1 + number) / (10 + number))
             state = weights_of(self._network)
-            torch._foreach_lerp_(list(self.average.values()), [state[name] for name in self.average], 1 - decay)
+            moving = [name for name, tensor in self.average.items() if tensor.is_floating_point()]
+            torch._foreach_lerp_([self.average[name] for name in moving], [state[name] for name in moving], 1 - decay)
+            for name in self.average.keys() - set(moving):
+                self.average[name].copy_(state[name])
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
-        )
-    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
+        return torch.optim.SGD(learned, lr=rate, momentum=recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0)
+    betas = (recipe.momentum, 0.999)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(learned, lr=rate, betas=betas, weight_decay=decay)
+    kernels = [parameter for parameter in learned if parameter.ndim > 1]
+    others = [parameter for parameter in learned if parameter.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=betas)

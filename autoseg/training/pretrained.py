@@ -14,10 +14,12 @@ from torch import nn
 from autoseg.errors import AutosegError, counted, listing
 from autoseg.inference.model_folder import PLAN, Model, is_trained, load_model, stored_fingerprint
 from autoseg.networks.weights import load_all_but_other_heads, weights_of
-from autoseg.planning.plan import Configuration, NetworkPlan, Normalization, Plan
+from autoseg.planning.plan import AnyNetwork, Configuration, NetworkPlan, Normalization, Plan
 from autoseg.planning.reasons.wording import extents
 from autoseg.training import checkpoint
 from autoseg.training.run import Run, read_run
+
+WITHOUT_WEIGHTS = {"family", "dropout", "weights", "frozen_encoder"}  # what tensors' names and shapes do not depend on
 
 
 def source_of(folder: Path, given: Path | None, *, anew: bool = False) -> Path | None:
@@ -121,9 +123,15 @@ def _differences(model: Model, plan: Plan, name: str) -> Iterator[str]:
     yield from _network_differences(theirs.network, ours.network)
 
 
-def _network_differences(theirs: NetworkPlan, ours: NetworkPlan) -> Iterator[str]:
+def _network_differences(theirs: AnyNetwork, ours: AnyNetwork) -> Iterator[str]:
     if theirs.family != ours.family:
         yield f"family: {theirs.family} there, {ours.family} here"
+    if not (isinstance(theirs, NetworkPlan) and isinstance(ours, NetworkPlan)):
+        there, here = (network.model_dump(exclude=WITHOUT_WEIGHTS) for network in (theirs, ours))
+        yield from (f"{key}: {there[key]} there, {here[key]} here" for key in here if key in there and there[key] != here[key])
+        return
+    if theirs.norm != ours.norm:
+        yield f"norm: {theirs.norm} there, {ours.norm} here"
     stages = len(theirs.features_per_stage), len(ours.features_per_stage)
     if stages[0] != stages[1]:
         yield f"stages: {stages[0]} there, {stages[1]} here"

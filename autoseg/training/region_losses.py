@@ -1,7 +1,7 @@
-"""Losses for regions that may overlap: a sigmoid each, binary cross-entropy or focal loss, and soft Dice over all of them.
+"""Losses for regions that may overlap: a sigmoid each, binary cross-entropy or focal loss, and the soft overlap of all of them.
 
-- The same names and the same rules as for classes (`losses.py`), but that there is no background to leave out.
-- Every region weighs the same, however large: cross-entropy is the mean over voxels and regions.
+- The same terms and the same rules as for classes (`losses.py`), but that there is no background to leave out, and that all cross-entropy is binary.
+- Every region weighs the same, however large, unless the plan gives it a weight: cross-entropy is the mean over voxels and regions.
 - What region a voxel is in follows from its class, where the loss is computed: labels travel and are augmented as classes.
 - Voxels that nobody annotated (class -1) count in no term.
 """
@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SMOOTH = 1e-5
-GAMMA = 2.0
+from autoseg.training.loss_terms import Emphasis, focused, mean_overlap, share
 
-RegionLoss = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
+RegionTerm = Callable[[Tensor, Tensor, Tensor, Emphasis, bool], Tensor]
 
 
 def membership(region_classes: Sequence[Sequence[int]], num_classes: int) -> Tensor:
@@ -42,35 +41,24 @@ def regions_of(classes_BP: Tensor, regions_RK: Tensor) -> Tensor:
     return torch.stack([row_K[classes_BP] for row_K in regions_RK], dim=1)
 
 
-def binary_entropy(logits_BRP: Tensor, inside_BRP: Tensor, known_B1P: Tensor) -> Tensor:
+def binary_entropy(logits_BRP: Tensor, inside_BRP: Tensor, known_B1P: Tensor, weights_R: Tensor | None = None) -> Tensor:
     """Mean binary cross-entropy over the annotated voxels and the regions; 0 where nobody annotated."""
     entropy_BRP = F.binary_cross_entropy_with_logits(logits_BRP, inside_BRP.to(logits_BRP.dtype), reduction="none")
-    return _mean(entropy_BRP, known_B1P)
+    return _mean(entropy_BRP, known_B1P, weights_R)
 
 
-def binary_focal(logits_BRP: Tensor, inside_BRP: Tensor, known_B1P: Tensor, *, gamma: float = GAMMA) -> Tensor:
+def binary_focal(logits_BRP: Tensor, inside_BRP: Tensor, known_B1P: Tensor, weights_R: Tensor | None = None, *, gamma: float) -> Tensor:
     """Mean of (1 - p)^gamma times the binary cross-entropy, p being the probability of the right answer (Lin et al. 2017)."""
     entropy_BRP = F.binary_cross_entropy_with_logits(logits_BRP, inside_BRP.to(logits_BRP.dtype), reduction="none")
-    wrong_BRP = -torch.expm1(-entropy_BRP)  # 1 - p, exact also where p is nearly 1
-    return _mean(wrong_BRP**gamma * entropy_BRP, known_B1P)
+    return _mean(focused(entropy_BRP, gamma), known_B1P, weights_R)
 
 
-def region_dice(logits_BRP: Tensor, inside_BRP: Tensor, known_B1P: Tensor, *, batch_dice: bool) -> Tensor:
-    """Mean soft Dice of the regions."""
-    return mean_dice(logits_BRP.sigmoid() * known_B1P, inside_BRP.to(logits_BRP.dtype), batch_dice=batch_dice)
-
-
-def mean_dice(predicted_BKP: Tensor, actual_BKP: Tensor, *, batch_dice: bool) -> Tensor:
-    """Mean soft Dice of the channels, smoothed with 1e-5.
-
-    Parameters
-    ----------
-    predicted_BKP, actual_BKP : 0..1, both 0 where nobody annotated
-    batch_dice : the batch counts as one large image
-    """
-    axes = (0, *range(2, predicted_BKP.ndim)) if batch_dice else tuple(range(2, predicted_BKP.ndim))
-    overlap = (predicted_BKP * actual_BKP).sum(axes)
-    return ((2 * overlap + SMOOTH) / (predicted_BKP.sum(axes) + actual_BKP.sum(axes) + SMOOTH).clamp_min(1e-8)).mean()
+def region_overlap(
+    logits_BRP: Tensor, inside_BRP: Tensor, known_B1P: Tensor, weights_R: Tensor | None = None, *, batch_dice: bool, beta: float = 0.5
+) -> Tensor:
+    """Mean Tversky index of the regions; with beta 1/2 soft Dice."""
+    inside_BRP = inside_BRP.to(logits_BRP.dtype)
+    return mean_overlap(logits_BRP.sigmoid() * known_B1P, inside_BRP, batch_dice=batch_dice, beta=beta, weights_K=weights_R)
 
 
 def region_confusion(logits_BRP: Tensor, classes_BP: Tensor, regions_RK: Tensor) -> Tensor:
@@ -81,13 +69,28 @@ def region_confusion(logits_BRP: Tensor, classes_BP: Tensor, regions_RK: Tensor)
     return torch.stack([(decided_BRP & inside_BRP).sum(axes), (decided_BRP & ~inside_BRP).sum(axes), (~decided_BRP & inside_BRP).sum(axes)])
 
 
-def _mean(loss_BRP: Tensor, known_B1P: Tensor) -> Tensor:
-    return (loss_BRP * known_B1P).sum() / (known_B1P.sum() * loss_BRP.shape[1]).clamp_min(1)
+def _mean(loss_BRP: Tensor, known_B1P: Tensor, weights_R: Tensor | None) -> Tensor:
+    if weights_R is None:
+        return (loss_BRP * known_B1P).sum() / (known_B1P.sum() * loss_BRP.shape[1]).clamp_min(1)
+    of_each_R = (loss_BRP * known_B1P).sum((0, *range(2, loss_BRP.ndim)))
+    return share((of_each_R * weights_R).sum(), known_B1P.sum() * weights_R.sum())
 
 
-REGION_LOSSES: dict[str, RegionLoss] = {
-    "dice_ce": lambda x, inside, known, batch: binary_entropy(x, inside, known) - region_dice(x, inside, known, batch_dice=batch),
-    "dice": lambda x, inside, known, batch: -region_dice(x, inside, known, batch_dice=batch),
-    "ce": lambda x, inside, known, batch: binary_entropy(x, inside, known),
-    "dice_focal": lambda x, inside, known, batch: binary_focal(x, inside, known) - region_dice(x, inside, known, batch_dice=batch),
-}
+def _cross_entropy(x: Tensor, inside: Tensor, known: Tensor, emphasis: Emphasis, batch_dice: bool) -> Tensor:
+    return binary_entropy(x, inside, known, emphasis.weights_like(x))
+
+
+def _focal(x: Tensor, inside: Tensor, known: Tensor, emphasis: Emphasis, batch_dice: bool) -> Tensor:
+    return binary_focal(x, inside, known, emphasis.weights_like(x), gamma=emphasis.gamma)
+
+
+def _tversky(x: Tensor, inside: Tensor, known: Tensor, emphasis: Emphasis, batch_dice: bool) -> Tensor:
+    return -region_overlap(x, inside, known, emphasis.weights_like(x), batch_dice=batch_dice, beta=emphasis.beta)
+
+
+def _dice(x: Tensor, inside: Tensor, known: Tensor, emphasis: Emphasis, batch_dice: bool) -> Tensor:
+    return -region_overlap(x, inside, known, emphasis.weights_like(x), batch_dice=batch_dice)
+
+
+# in the order in which they are added
+REGION_TERMS: dict[str, RegionTerm] = {"ce": _cross_entropy, "bce": _cross_entropy, "focal": _focal, "tversky": _tversky, "dice": _dice}

@@ -69,7 +69,7 @@ def write_run(run: Run, folder: Path) -> None:
 
 
 def has_ended(folder: Path, target: Target) -> bool:
-    """Whether the run that lies in a model's folder did all the steps of a target.
+    """Whether the run that lies in a model's folder did all the steps of a target, or stopped early.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def has_ended(folder: Path, target: Target) -> bool:
         its checkpoint is damaged
     """
     counters = checkpoint.read_counters(folder)
-    return counters is not None and target.reached(counters.step, counters.elapsed, counters.step_seconds)
+    return counters is not None and (counters.stopped or target.reached(counters.step, counters.elapsed, counters.step_seconds))
 
 
 def recipe_for(rules: Training, steps: int) -> tuple[str, str]:

@@ -4,6 +4,7 @@
 - Everything random follows from the plan's seed and the step's number, so a run that was killed ends with the weights of one that was not.
 - Which recipe, precision and memory format were chosen is written down before the first step and kept when the run is resumed.
 - With averaged weights, it is the average that is validated and saved.
+- What the losses of epochs decide is in `monitor.py`: lower learning rates, an early end, the best weights (`best.py`).
 - A run that starts from another model has a checkpoint before its first step, and does not need the model from then on.
 """
 
@@ -14,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,14 +24,17 @@ from autoseg.files import sweep
 from autoseg.inference import model_folder
 from autoseg.inference.execution import Execution, candidates, choose, inference
 from autoseg.inference.model_folder import Model, weights_fingerprint
-from autoseg.networks import build
+from autoseg.networks import build, start_encoder
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.planning.plan import Plan, Recipe
 from autoseg.progress import Progress, duration, silent
 from autoseg.training import checkpoint
 from autoseg.training.batches import Batch, PatchSource, stream
+from autoseg.training.best import BestWeights
 from autoseg.training.checkpoint import Counters
+from autoseg.training.loss_terms import Emphasis
 from autoseg.training.losses import confusion, deep_loss
+from autoseg.training.monitor import take_note, why_stopped
 from autoseg.training.optimize import Stepper
 from autoseg.training.pretrained import load_start, source_of, take_over
 from autoseg.training.region_losses import membership
@@ -89,6 +94,7 @@ class Trainer:
         self._folder, self._validation, self._device, self._draw, self._notify = folder, validation, device, draw, notify
         self._plan, self._configuration = plan, plan.configuration(configuration_name)
         self._rules = self._configuration.training
+        self._emphasis = Emphasis.of(self._rules)
         earlier, source = read_run(folder), source_of(folder, pretrained)
         start = load_start(source, plan, configuration_name) if source else None
         seed = earlier.seed if earlier else seed
@@ -100,6 +106,9 @@ class Trainer:
         set_deep_supervision(self._network, self._rules.deep_supervision)
         for line in take_over(start, self._network, plan, configuration_name) if start else ():
             notify(line)
+        anew = start is None and checkpoint.read_counters(folder) is None
+        if anew and (said := start_encoder(self._network, self._configuration, self._channels)):
+            notify(said)
         self._run = self._decide(target, seed, earlier, start)
         model_folder.start_model_folder(folder, plan, configuration_name, fold, self._run.recipe)
         self._recipe = self._rules.recipes[self._run.recipe]  # type: ignore[index]
@@ -109,6 +118,7 @@ class Trainer:
         self._stepper = Stepper(self._network, self._recipe, self._execution)
         sweep(folder)
         self._counters = checkpoint.load(folder, self._network, self._stepper.average, self._stepper.optimizer) or Counters()
+        self._best = BestWeights(folder, self._counters.best_weights)
         self._stepper.loss_scale = self._counters.loss_scale
         self._earlier = self._counters.elapsed
         self._class_dice = ""  # of the last epoch, each class or region, as progress shows it
@@ -117,7 +127,7 @@ class Trainer:
             self._save()
 
     def train(self, *, progress: Progress = silent, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
-        """Step until the target is reached, then leave weights that the predictor can use.
+        """Step until the target is reached or the recipe stops, then leave weights that the predictor can use.
 
         Raises
         ------
@@ -132,22 +142,22 @@ class Trainer:
             closing(RunLog(self._folder, names, up_to_step=counters.step, draw=self._draw)) as log,
             closing(stream(self._training, counters.step, self._device)) as batches,
         ):
-            while not target.reached(counters.step, self._elapsed(), counters.step_seconds):
+            while not counters.stopped and not target.reached(counters.step, self._elapsed(), counters.step_seconds):
                 begun = time.monotonic()
                 self._step(next(batches))
                 counters.step_seconds = time.monotonic() - begun
                 self._report(progress)
                 if counters.epoch_steps == self._run.epoch_steps:
-                    self._log_epoch(log)
+                    self._end_epoch(log, progress)
                     counters.epoch_loss, counters.epoch_steps, counters.epoch_start = 0.0, 0, counters.elapsed
                 if should_stop():
                     self._save()
                     raise Interrupted(f"Stopped after step {counters.step}; everything is saved. The same command goes on from there.")
                 self._save_when_due()
-            if counters.epoch_steps and log.last_step < counters.step:
-                self._log_epoch(log)  # what there is of it: a lengthened run goes on in the same epoch
+            if counters.epoch_steps and counters.judged_step < counters.step:
+                self._end_epoch(log, progress, whole=False)  # what there is of it: a lengthened run goes on in the same epoch
             self._save()
-        model_folder.save_weights(self._folder, self._stepper.weights())
+        self._leave_weights()
         return Outcome(counters.step, counters.elapsed, self._run)
 
     def _decide(self, target: Target | None, seed: int, earlier: Run | None, start: Model | None) -> Run:
@@ -184,6 +194,7 @@ class Trainer:
         images = torch.zeros(self._configuration.batch_size, self._channels, *patch)
         classes = torch.zeros(self._configuration.batch_size, *patch, dtype=torch.long)
         seconds: dict[Execution, float] = {}
+        buffers = {name: buffer.clone() for name, buffer in self._network.named_buffers()}
 
         def run(option: Execution) -> None:
             network = option.place(self._network, dimensions)
@@ -197,6 +208,8 @@ class Trainer:
         execution = choose(candidates(self._device, self._rules.precision), run, repetitions=1 if self._device == "cpu" else 3)
         if not seconds:
             run(execution)
+        for name, buffer in self._network.named_buffers():  # timing must not teach the statistics of batch norm
+            buffer.copy_(buffers[name])
         return execution, seconds[execution]
 
     def _size(self) -> str:
@@ -211,14 +224,18 @@ class Trainer:
             logits = network(execution.arrange(batch.images))
         stages = logits if isinstance(logits, list | tuple) else [logits]
         regions_RK = self._regions_on(batch.classes.device)
-        return deep_loss(self._rules.loss, stages, batch.classes, batch_dice=self._rules.batch_dice, regions_RK=regions_RK), stages[0]
+        loss = deep_loss(
+            self._rules.loss, stages, batch.classes, batch_dice=self._rules.batch_dice, emphasis=self._emphasis, regions_RK=regions_RK
+        )  # fmt: skip
+        return loss, stages[0]
 
     def _regions_on(self, device: torch.device) -> Tensor | None:
         return None if self._regions_RK is None else self._regions_RK.to(device)
 
     def _step(self, batch: Batch) -> None:
         counters = self._counters
-        rate = learning_rate(self._recipe, self._run.target.progress(counters.step, self._elapsed()))
+        rate = learning_rate(self._recipe, self._run.target.progress(counters.step, self._elapsed()), counters.lowered)
+        torch.manual_seed(int(np.random.SeedSequence([self._run.seed, counters.step]).generate_state(1)[0]))  # for networks with dropout
         loss = self._stepper.step(lambda: self._judge(self._network, batch, self._execution)[0], rate, counters.step)
         counters.loss_scale = self._stepper.loss_scale
         if not math.isfinite(loss):
@@ -230,7 +247,17 @@ class Trainer:
         counters.epoch_steps += 1
         counters.epoch_loss += loss
 
-    def _log_epoch(self, log: RunLog) -> None:
+    def _end_epoch(self, log: RunLog, progress: Progress, *, whole: bool = True) -> None:
+        """Validate and log an epoch, or the part of one that a run ends with, and draw the conclusions."""
+        loss = self._log_epoch(log)
+        if take_note(self._counters, self._recipe, loss, whole=whole) and self._recipe.keep == "best":
+            self._best.hold(self._stepper.weights())
+        if self._counters.stopped:
+            self._report(progress)
+            self._notify(f"The training {why_stopped(self._counters, self._run, validated=self._validation is not None)}.")
+
+    def _log_epoch(self, log: RunLog) -> float:
+        """Write the log's row; the loss by which the epoch is judged."""
         counters = self._counters
         loss, dice = self._validate()
         mean = sum(value for value in dice if value == value) / max(1, sum(value == value for value in dice)) if dice else float("nan")
@@ -246,12 +273,13 @@ class Trainer:
             "step": float(counters.step),
             "elapsed_s": round(counters.elapsed, 2),
             "epoch_s": round(counters.elapsed - counters.epoch_start, 2),
-            "learning_rate": learning_rate(self._recipe, self._run.target.progress(counters.step, counters.elapsed)),
+            "learning_rate": learning_rate(self._recipe, self._run.target.progress(counters.step, counters.elapsed), counters.lowered),
             "train_loss": counters.epoch_loss / max(1, counters.epoch_steps),
             "validation_loss": loss,
             "pseudo_dice": mean,
         }
         log.append(row | {f"dice_{name}": value for name, value in zip(self._plan.structure_names, dice, strict=False)})
+        return row["train_loss"] if self._validation is None else loss
 
     def _validate(self) -> tuple[float, list[float]]:
         """Loss and pseudo-Dice of each class, or region, on random validation patches, with the weights that would be saved."""
@@ -273,7 +301,7 @@ class Trainer:
 
     def _report(self, progress: Progress) -> None:
         counters = self._counters
-        done = self._run.target.progress(counters.step, self._elapsed())
+        done = 1.0 if counters.stopped else self._run.target.progress(counters.step, self._elapsed())
         dice = "" if counters.pseudo_dice is None else f", pseudo-Dice {counters.pseudo_dice:.3f}{self._class_dice}"
         progress("train", round(1000 * done), 1000, f"step {counters.step}, loss {counters.epoch_loss / max(1, counters.epoch_steps):.3f}{dice}")
 
@@ -288,9 +316,19 @@ class Trainer:
     def _save(self) -> None:
         begun = time.monotonic()
         self._counters.elapsed = self._elapsed()
+        self._counters.best_weights = self._best.write()
         checkpoint.save(self._folder, self._network, self._stepper.average, self._stepper.optimizer, self._counters)
+        self._best.tidy()
         self._saved_at = time.monotonic()
         self._save_cost = self._saved_at - begun
+
+    def _leave_weights(self) -> None:
+        """The weights that prediction uses."""
+        if self._recipe.keep == "best":
+            if self._best.become_final():
+                return
+            self._notify("No epoch had a loss that is a number, so the last weights are kept.")
+        model_folder.save_weights(self._folder, self._stepper.weights())
 
 
 def _region_table(plan: Plan) -> Tensor | None:

@@ -48,8 +48,8 @@ FAST = "configurations.3d_fullres.training.recipes.fast"
          " configurations, why"),
         (f"{FAST}.learning_rate", -1, f"{FAST}.learning_rate: must be above 0 (found: -1)"),
         (f"{FAST}.momentum", 1.0, f"{FAST}.momentum: must be below 1 (found: 1.0)"),
-        ("configurations.2d.training.loss", "dice_c", "configurations.2d.training.loss: must be 'dice_ce', 'dice', 'ce' or 'dice_focal' (found:"
-         " 'dice_c'); did you mean 'dice_ce'?"),
+        ("configurations.2d.training.loss", "dice_c", "configurations.2d.training.loss: must be made of dice, ce, bce, focal and tversky,"
+         " joined by _, each at most once (found: 'dice_c'); nearest valid: 'dice_ce'"),
         ("configurations.2d.resampling.image_order", 2, "configurations.2d.resampling.image_order: must be 0, 1 or 3 (found: 2); did you mean 1?"),
         ("configurations.2d.training.recipes.fats", {"colour": 1},
          "configurations.2d.training.recipes.fats: unknown key; did you mean fast? choose from default, fast"),
@@ -230,8 +230,9 @@ def test_inherited_configurations_of_python_are_written_as_differences(plan: Pla
         ({"inherits": "child"}, ["inherits: child -> child goes in a circle; one of them must be whole, without inherits"]),
         ({"inherits": 3}, ["inherits: there is no such configuration (found: 3); choose from 2d, 3d_fullres"]),
         ({"inherits": "2d", "batch_sice": 4}, ["batch_sice: unknown key; did you mean batch_size?"]),
-        ({"inherits": "2d", "network": {"family": "unet"}},
-         ["network.family: must be 'plain_unet' or 'residual_unet' (found: 'unet'); did you mean 'plain_unet'?"]),
+        ({"inherits": "2d", "network": {"family": "plain_net"}},
+         ["network.family: there is no such choice (found: 'plain_net'); did you mean 'plain_unet'? choose from plain_unet, residual_unet, unet,"
+          " unetplusplus, deeplabv3plus, attention_unet, segresnet, swin_unetr, unetplusplus_monai"]),
         ({"inherits": "2d", "batch_size": None}, ["batch_size: is missing"]),
     ],
 )  # fmt: skip

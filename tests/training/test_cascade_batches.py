@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from autoseg.planning.plan import Configuration
 from autoseg.preprocessing.store import CaseStore, StoredCase
@@ -34,6 +35,9 @@ class WithPrevious:
 
     def shape(self, name: str) -> tuple[int, int, int]:
         return self.store.shape(name)
+
+    def foreground_slices(self, name: str) -> NDArray[np.intp]:
+        return self.store.foreground_slices(name)
 
 
 MOVES = {"rotation": {"probability": 0.7, "range": [-30, 30]}, "scaling": {"probability": 0.5, "range": [0.7, 1.4]}, "mirror_axes": [0, 1, 2]}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autoseg.inference.model_folder import load_model
-from autoseg.training.losses import LOSSES
+from autoseg.training.losses import TERMS
 
 QUICK = {"optimizer": "adamw", "learning_rate": 0.02, "momentum": 0.9, "warmup_fraction": 0.05, "clip_gradient_norm": 1, "augmentation": {}}
 
@@ -33,7 +33,7 @@ def test_a_killed_run_on_regions_ends_with_the_same_weights(make: SimpleNamespac
     assert setting.same_weights(tmp_path / "whole", tmp_path / "killed")
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [*TERMS, "dice_ce", "dice_focal"])
 def test_the_loss_of_regions_falls(make: SimpleNamespace, setting: Any, tmp_path: Path, loss: str) -> None:
     plan = make.plan(patch=(8, 8, 8), recipes={"default": QUICK}, iterations_per_epoch=10, regions=True, loss=loss)
     setting.names = [setting.names[0]] * 4

@@ -14,7 +14,7 @@ from math import log, prod, sqrt
 
 from autoseg.planning.hardware.layers import IMAGE, Operation, operations
 from autoseg.planning.hardware.memory import largest_memory
-from autoseg.planning.plan import Configuration, Plan
+from autoseg.planning.plan import Configuration, NetworkPlan, Plan
 from autoseg.planning.rules.cost import estimate
 from autoseg.planning.rules.topology import stage_voxels
 
@@ -154,12 +154,14 @@ class ConfigurationCost:
     parameters : weights that are learned
     memory_bytes : of a graphics card, the context of CUDA included
     epoch_seconds, training_seconds : predicted; None where the machine was not measured
+
+    All but the name are None where the network is a library's, of which nothing is known before it is built.
     """
 
     name: str
-    step_values: int
-    parameters: int
-    memory_bytes: int
+    step_values: int | None
+    parameters: int | None
+    memory_bytes: int | None
     epoch_seconds: float | None
     training_seconds: float | None
 
@@ -172,6 +174,8 @@ def describe_cost(plan: Plan, throughput: Throughput | None) -> list[Configurati
 def _cost(plan: Plan, name: str, throughput: Throughput | None) -> ConfigurationCost:
     configuration, classes = plan.configuration(name), plan.output_channels
     network, arguments = configuration.network, (configuration, plan.input_channels(name), classes)
+    if not isinstance(network, NetworkPlan):
+        return ConfigurationCost(name, None, None, None, None, None)
     outputs = estimate(
         network.family, configuration.patch_size, network.strides, network.features_per_stage, network.blocks_per_stage,
         network.convs_per_stage_decoder, classes,
@@ -208,6 +212,7 @@ def _seconds(one: Operation, batch: int, rates: Rates) -> float:
 
 
 def _loss_seconds(configuration: Configuration, num_classes: int, rates: Rates) -> float:
-    stages: Sequence[int] = stage_voxels(configuration.patch_size, configuration.network.strides)[:-1]
+    network = configuration.network
+    stages: Sequence[int] = stage_voxels(configuration.patch_size, network.strides)[:-1] if isinstance(network, NetworkPlan) else ()
     seen = stages[: max(1, len(stages) - 1)] if configuration.training.deep_supervision else stages[:1]
     return configuration.batch_size * num_classes * sum(seen) / rates.loss

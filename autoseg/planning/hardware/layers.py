@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from autoseg.planning.plan import Configuration
+from autoseg.planning.plan import Configuration, NetworkPlan
 
 Kind = Literal["convolution", "transposed", "norm", "activation", "pool", "add", "concatenation"]
 IMAGE = -1
@@ -68,8 +68,15 @@ def operations(configuration: Configuration, in_channels: int, num_classes: int)
     configuration : its network, patch and deep supervision decide
     in_channels : channels of the image
     num_classes : classes with the background
+
+    Raises
+    ------
+    TypeError
+        the network is a library's, whose operations are not known here
     """
     network, builder = configuration.network, _Builder(in_channels, configuration.patch_size)
+    if not isinstance(network, NetworkPlan):
+        raise TypeError(f"the operations of '{network.family}' are not known before it is built")
     stages = list(zip(network.strides, network.features_per_stage, network.kernel_sizes, network.blocks_per_stage, strict=True))
     skips, x = [], IMAGE
     if network.family == "residual_unet":

@@ -20,10 +20,17 @@ from autoseg.planning.plan import Configuration, Recipe
 GB = 2**30
 CONTEXT = GB // 2  # CUDA's context and the libraries' kernels: typical of recent cards and drivers, not measured here
 HALF, FLOAT, LONG = 2, 4, 8
-# For each voxel of the full resolution, what is alive at the worst moment of the loss: bytes a class (softmax, its logarithm, one-hot labels,
-# products and their gradients, 4 each) and bytes in any case (masks, sums over classes, less what the background spares). Regions are counted as
-# classes: a little too much for Dice, too little for "ce" and "dice_focal", where dozens of them would be needed to make a difference.
-LOSS = {"dice_ce": (28, -3), "dice": (28, -3), "ce": (10, 0), "dice_focal": (28, 13)}
+# For each voxel of the full resolution and each term of a loss, in the order in which they are computed: what is alive at the term's worst moment,
+# and what it leaves for the way back while later terms are computed. Bytes a class (softmax, its logarithm, one-hot labels, products and their
+# gradients, 4 each) and bytes in any case (masks, sums over classes, less what the background spares). Regions are counted as classes: too much for
+# "bce", a little too much for Dice, too little for "ce" and "focal", where dozens of them would be needed to make a difference.
+LOSS = {
+    "ce": ((10, 0), (0, 0)),
+    "bce": ((31, 8), (14, 5)),
+    "focal": ((10, 0), (0, 16)),
+    "tversky": ((28, -3), (8, 1)),
+    "dice": ((28, -3), (8, 1)),
+}
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -36,7 +43,7 @@ class MemoryEstimate:
     ----------
     weights, average : parameters, and their moving average where the recipe keeps one
     gradients : of the parameters, as far as they are there at that moment
-    optimizer : momentum (SGD) or both averages (AdamW)
+    optimizer : momentum (SGD) or both averages (Adam, AdamW)
     weight_copies : weights of convolutions in half precision
     batch : images and classes
     activations : feature maps kept for the way back or still to be read, logits included
@@ -142,10 +149,15 @@ def find_recipe(configuration: Configuration, name: str) -> Recipe:
 
 def _states(recipe: Recipe) -> int:
     """Numbers that the optimizer keeps for each weight."""
-    return 2 if recipe.optimizer == "adamw" else int(recipe.momentum > 0)
+    return 2 if recipe.optimizer in ("adam", "adamw") else int(recipe.momentum > 0)
 
 
 def _loss(configuration: Configuration, voxels: int, num_classes: int, *, converted: bool) -> int:
-    """The loss's own tensors; logits that are float32 already are not converted."""
-    per_class, always = LOSS[configuration.training.loss]
-    return voxels * ((per_class - (0 if converted else FLOAT)) * num_classes + always)
+    """The loss's own tensors at the worst moment of its terms; logits that are float32 already are not converted."""
+    chosen = configuration.training.loss.split("_")
+    kept = worst = 0
+    for name, (alive, left) in LOSS.items():
+        if name in chosen:
+            worst = max(worst, kept + (alive[0] - (0 if converted else FLOAT)) * num_classes + alive[1])
+            kept += left[0] * num_classes + left[1]
+    return voxels * worst

@@ -1,15 +1,16 @@
-"""The blocks of the plan: normalisation, resampling, network, training, inference; see `planning/plan.py` for the whole.
+"""The blocks of the plan: normalisation, resampling, training, inference; networks are in `networks.py`, the whole in `planning/plan.py`.
 
 - What one block can say about itself is checked here, what several must agree on in the block that holds them.
 - Every check belongs to a field and looks only at fields before it, so that one fault does not hide another.
 - Descriptions are what editors show, by way of the JSON Schema; docs/plan.md says the same at more length.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
+from autoseg.planning.schema.losses import LOSS_PATTERN, loss_fault
 
 T = TypeVar("T")
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -17,6 +18,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Range = tuple[float, float]
 AxisCounts = tuple[Count, ...]
 MOST_SCALING = 10.0
@@ -93,57 +95,6 @@ class Resampling(Block):
     )
 
 
-class NetworkPlan(Block):
-    """A U-Net: one entry a stage from full resolution down; the decoder has one stage less, listed from the deepest up.
-
-    `blocks_per_stage` counts convolutions (`plain_unet`) or residual blocks (`residual_unet`).
-    """
-
-    family: Literal["plain_unet", "residual_unet"] = Field(description="residual_unet: residual encoder, plain decoder")
-    features_per_stage: tuple[Count, ...] = Field(description="channels of each stage, from full resolution down")
-    strides: tuple[AxisCounts, ...] = Field(description="step of each stage an axis; the first is all ones")
-    kernel_sizes: tuple[AxisCounts, ...] = Field(description="of each stage an axis, odd numbers")
-    blocks_per_stage: tuple[Count, ...] = Field(description="convolutions or residual blocks of each encoder stage")
-    convs_per_stage_decoder: tuple[Count, ...] = Field(description="convolutions of each decoder stage, the deepest first; one entry less")
-
-    @field_validator("features_per_stage")
-    @classmethod
-    def _at_least_two_stages(cls, features: tuple[int, ...]) -> tuple[int, ...]:
-        if len(features) < 2:
-            raise ValueError(f"a U-Net has at least 2 stages, here {_are(len(features))}; give each list of the network one entry a stage")
-        return features
-
-    @field_validator("strides", "kernel_sizes", "blocks_per_stage", "convs_per_stage_decoder")
-    @classmethod
-    def _one_entry_a_stage(cls, entries: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
-        stages = len(info.data["features_per_stage"]) if "features_per_stage" in info.data else None
-        expected = stages - 1 if stages and info.field_name == "convs_per_stage_decoder" else stages
-        if expected is not None and len(entries) != expected:
-            less = ", and the decoder has one less" if expected != stages else ""
-            raise ValueError(f"has {len(entries)} entries instead of {expected}: features_per_stage has {stages} stages{less}")
-        return entries
-
-    @field_validator("strides")
-    @classmethod
-    def _full_resolution_comes_first(cls, strides: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-        if strides and any(step != 1 for step in strides[0]):
-            ones = [1] * len(strides[0])
-            raise_if_any([Fault(("strides", 0), f"the first stage keeps the full resolution{shown(strides[0])}; nearest valid: {ones}")])
-        return strides
-
-    @field_validator("kernel_sizes")
-    @classmethod
-    def _kernels_have_a_middle(cls, kernels: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-        raise_if_any(
-            Fault(
-                ("kernel_sizes", stage), f"kernels have a middle, so every size is odd{shown(kernel)}; nearest valid: {[size | 1 for size in kernel]}"
-            )
-            for stage, kernel in enumerate(kernels)
-            if any(size % 2 == 0 for size in kernel)
-        )
-        return kernels
-
-
 class Transform(Block):
     """A random change with the chance that a sample gets it and the range its strength is drawn from (uniformly)."""
 
@@ -201,18 +152,47 @@ class Augmentation(Block):
 class Recipe(Block):
     """How weights are learned.
 
-    The learning rate rises linearly over `warmup_fraction` of the training and then falls as `(1 - progress) ** 0.9`;
-    progress is that of the steps, or of the clock where a budget is given.
+    The learning rate rises linearly over `warmup_fraction` of the training and then follows the schedule; progress is that of the steps, or of the
+    clock where a budget is given. What an epoch's loss decides (plateau, stopping, which weights are kept) is decided by the validation loss, or by
+    the training loss where no case is held out.
     """
 
-    optimizer: Literal["sgd", "adamw"] = Field(description="sgd is with Nesterov momentum")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field(description="sgd is with Nesterov momentum; adam has its weight decay in the gradient (L2)")
     learning_rate: Positive = Field(description="the largest")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="sgd: Nesterov momentum; adamw: decay of the gradient's average (beta 1)")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.99, description="sgd: Nesterov momentum; adam, adamw: decay of the gradient's average (beta 1)"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(3e-5, description="adamw leaves out norms and biases")
     warmup_fraction: Probability = Field(0.0, description="part of the training over which the learning rate rises linearly")
+    schedule: Literal["poly", "plateau", "cosine", "one_cycle", "constant"] = Field(
+        "poly",
+        description="poly: (1 - progress) ** 0.9; plateau: lowered when the loss stops falling; cosine: half a cosine;"
+        " one_cycle: a rise over 30 % and a long fall, warm-up included; constant: as it is",
+    )
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="plateau: what the learning rate is multiplied by")
+    plateau_patience: Annotated[int, Field(ge=0)] = Field(5, description="plateau: epochs without a better loss that are let pass")
+    smallest_learning_rate: NotNegative = Field(0.0, description="poly and cosine end there, plateau and one_cycle never go below")
+    stop_after: Count | None = Field(None, description="training stops after so many epochs without a better loss; absent: it does not")
+    keep: Literal["last", "best"] = Field("last", description="weights that prediction uses: the last, or those of the epoch with the lowest loss")
     clip_gradient_norm: Positive | None = Field(None, description="largest norm of the gradient; absent: not clipped")
     weight_average: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="decay of the moving average of the weights; 0: none")
     augmentation: Augmentation = Field(description="random changes of a training patch")
+
+    @field_validator("schedule")
+    @classmethod
+    def _one_warm_up(cls, schedule: str, info: ValidationInfo) -> str:
+        warmup = info.data.get("warmup_fraction")
+        if schedule == "one_cycle" and warmup:
+            raise_if_any([Fault(("warmup_fraction",), f"one_cycle has a warm-up of its own{shown(warmup)}; nearest valid: 0")])
+        return schedule
+
+    @field_validator("smallest_learning_rate")
+    @classmethod
+    def _not_above_the_largest(cls, smallest: float, info: ValidationInfo) -> float:
+        largest = info.data.get("learning_rate")
+        if largest is not None and smallest > largest:
+            raise ValueError(f"must not be above learning_rate, which is {largest:g}")
+        return smallest
 
 
 class Training(Block):
@@ -221,15 +201,44 @@ class Training(Block):
     epochs: Count = Field(1000, description="length without --epochs and --budget")
     iterations_per_epoch: Count = Field(250, description="steps an epoch")
     validation_iterations: Count = Field(50, description="batches of random validation patches after each epoch")
-    loss: Literal["dice_ce", "dice", "ce", "dice_focal"] = Field(
-        "dice_ce", description="dice_ce: cross-entropy minus soft Dice; dice_focal: focal loss minus soft Dice; dice and ce: one of them alone"
+    loss: str = Field(
+        "dice_ce",
+        description="terms joined by _, each at most once, added: dice (minus soft Dice), tversky (minus the Tversky index), ce (cross-entropy),"
+        " bce (binary cross-entropy of each class against the rest), focal (focal loss)",
+        json_schema_extra={"pattern": LOSS_PATTERN},
+    )
+    focal_gamma: NotNegative = Field(2.0, description="focal: how much less the voxels count that are nearly right; 0 is cross-entropy")
+    tversky_beta: Probability = Field(0.7, description="tversky: weight of missed voxels; false alarms weigh 1 - tversky_beta")
+    class_weights: tuple[NotNegative, ...] | None = Field(
+        None,
+        description="one number a class with the background, or one a region: weights in the loss; absent: all weigh the same, and Dice leaves the"
+        " background out",
     )
     batch_dice: bool = Field(description="Dice over the whole batch as one image, instead of one a patch")
     deep_supervision: bool = Field(True, description="loss at the decoder's coarser stages too")
     oversample_foreground: Probability = Field(0.33, description="share of a batch that is centred on foreground")
+    patches_per_case: Count = Field(1, description="so many patches of a batch, one after the other, come from the same case")
+    slices: Literal["all", "with_foreground"] = Field(
+        "all", description="with_foreground: only slices that hold some class above 0 are drawn, each as often as any other of its case; 2D only"
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of training and of prediction")
     fast_below_steps: int = Field(20_000, description="shorter trainings use recipe `fast`, longer ones recipe `default`")
     recipes: dict[Literal["default", "fast"], Recipe] = Field(description="one or both; the only one is used for trainings of any length")
+
+    @field_validator("loss")
+    @classmethod
+    def _loss_of_known_terms(cls, loss: str) -> str:
+        fault = loss_fault(loss)
+        if fault:
+            raise_if_any([Fault(("loss",), _found(fault, loss))])
+        return loss
+
+    @field_validator("class_weights")
+    @classmethod
+    def _something_counts(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if weights is not None and not any(weights):
+            raise ValueError("must have a number above 0: with these weights nothing would be learned")
+        return weights
 
     @field_validator("recipes")
     @classmethod
@@ -255,5 +264,7 @@ def _only_for(scheme: str, value: T | None, info: ValidationInfo) -> T | None:
     return value
 
 
-def _are(count: int) -> str:
-    return "is 1" if count == 1 else f"are {count}"
+def _found(fault: str, value: str) -> str:
+    """A fault with what was found before what would be right."""
+    what, _, right = fault.partition("; ")
+    return f"{what}{shown(value)}; {right}" if right else what + shown(value)

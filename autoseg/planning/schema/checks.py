@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import ceil, prod
 
 from autoseg.planning.hardware.memory import GB, largest_memory
-from autoseg.planning.plan import Plan
+from autoseg.planning.plan import NetworkPlan, Plan
 from autoseg.planning.schema.configuration import Configuration
 
 USUAL_LEARNING_RATES = (1e-6, 1.0)
@@ -36,7 +36,7 @@ def _of_regions(plan: Plan) -> Iterator[str]:
 def _of_sizes(configuration: Configuration) -> Iterator[str]:
     resize = configuration.resampling.resize
     for axis, (size, extent) in enumerate(zip(configuration.patch_size, resize or configuration.median_shape, strict=True)):
-        divisor = prod(stride[axis] for stride in configuration.network.strides)
+        divisor = configuration.network.divisors(configuration.dimensions)[axis]
         enough = divisor * ceil(extent / divisor)
         if resize and size > extent:
             yield f"patch_size: {size} voxels on axis {axis}, where resampling.resize gives every image {extent}: the rest of a patch is empty."
@@ -52,6 +52,9 @@ def _of_learning(configuration: Configuration) -> Iterator[str]:
     for name, recipe in training.recipes.items():
         if not lowest <= recipe.learning_rate <= highest:
             yield f"training.recipes.{name}.learning_rate: {recipe.learning_rate:g} is far from what trains networks, {lowest:g} to {highest:g}."
+        if recipe.schedule == "plateau" and recipe.stop_after is not None and recipe.stop_after <= recipe.plateau_patience:
+            patience = f"before plateau_patience ({recipe.plateau_patience}) has run out"
+            yield f"training.recipes.{name}.stop_after: {recipe.stop_after} ends the training {patience}, so the learning rate is never lowered."
     if training.oversample_foreground == 0:
         yield "training.oversample_foreground: with 0 small structures are seldom seen in training."
     learned = {axis for recipe in training.recipes.values() for axis in recipe.augmentation.mirror_axes}
@@ -61,6 +64,8 @@ def _of_learning(configuration: Configuration) -> Iterator[str]:
 
 
 def _of_memory(name: str, plan: Plan) -> Iterator[str]:
+    if not isinstance(plan.configuration(name).network, NetworkPlan):
+        return  # nobody knows before it is built
     need = largest_memory(plan.configuration(name), plan.input_channels(name), plan.output_channels).total
     if need > MOST_MEMORY:
         yield f"patch_size, batch_size or network: training is predicted to need {need / GB:,.0f} GB of memory."

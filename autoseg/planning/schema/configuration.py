@@ -1,7 +1,7 @@
 """A configuration: one network on one resolution of the data, with what its blocks must agree on.
 
 - Where whole images are resized, `spacing` and `median_shape` are nominal: they say what to expect, and nothing follows from them.
-- The patch is held to the network's strides; what cannot be built is refused with the nearest patch that can.
+- The patch is held to what the network can take; what cannot be built is refused with the nearest patch that can.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,9 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from autoseg.planning.schema.blocks import AxisCounts, Block, Count, Inference, Name, NetworkPlan, Normalization, Positive, Resampling, Training
+from autoseg.planning.schema.blocks import AxisCounts, Block, Count, Inference, Name, Normalization, Positive, Resampling, Training
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
+from autoseg.planning.schema.networks import AnyNetwork, NetworkPlan
 
 MOST_VOXELS = 2**33  # of a median case: 32 GiB a channel
 
@@ -28,6 +29,7 @@ class Configuration(Block):
     previous_stage: Name | None = Field(
         None, description="a cascade: the configuration whose segmentation the network also sees, one channel a class"
     )
+    recipe: Name | None = Field(None, description="the published approach that it was made after")
     dimensions: Literal[2, 3] = Field(description="2 (Y, X) or 3 (Z, Y, X)")
     spacing: tuple[Positive, ...] = Field(
         description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are; nominal with resampling.resize"
@@ -39,7 +41,7 @@ class Configuration(Block):
         min_length=1, description="how intensities are scaled: one entry for each channel that the network sees, in the order of the channels"
     )
     resampling: Resampling = Field(Resampling(), description="how cases are brought to the spacing, and predictions back")
-    network: NetworkPlan = Field(description="a U-Net: one entry a stage from full resolution down")
+    network: AnyNetwork = Field(discriminator="family", description="which network; its family decides which keys there are")
     training: Training = Field(description="what the trainer does")
     inference: Inference = Field(Inference(), description="what the predictor does")
     why: dict[str, str] = Field(default_factory=dict, description="decision to reason")
@@ -73,26 +75,33 @@ class Configuration(Block):
 
     @field_validator("network")
     @classmethod
-    def _patch_fits_network(cls, network: NetworkPlan, info: ValidationInfo) -> NetworkPlan:
+    def _patch_fits_network(cls, network: AnyNetwork, info: ValidationInfo) -> AnyNetwork:
         dimensions, patch = info.data.get("dimensions"), info.data.get("patch_size")
         if dimensions is not None:
-            raise_if_any(
-                Fault(("network", key, stage), f"needs {dimensions} numbers, because dimensions is {dimensions}{shown(entry)}")
-                for key in ("strides", "kernel_sizes")
-                for stage, entry in enumerate(getattr(network, key))
-                if len(entry) != dimensions
-            )
-            raise_if_any(_patch_faults(patch, network.strides) if patch else ())
+            raise_if_any(Fault(("network", *fault.place), fault.text) for fault in network.axis_faults(dimensions))
+            raise_if_any(_patch_faults(patch, network.divisors(dimensions)) if patch else ())
         return network
 
     @field_validator("training")
     @classmethod
-    def _learned_axes_exist(cls, training: Training, info: ValidationInfo) -> Training:
+    def _network_gives_stages(cls, training: Training, info: ValidationInfo) -> Training:
+        network = info.data.get("network")
+        if training.deep_supervision and network is not None and not isinstance(network, NetworkPlan):
+            text = f"must be false: only plain_unet and residual_unet give logits at coarser stages, and family is {network.family}"
+            raise_if_any([Fault(("training", "deep_supervision"), text)])
+        return training
+
+    @field_validator("training")
+    @classmethod
+    def _fits_the_dimensions(cls, training: Training, info: ValidationInfo) -> Training:
         raise_if_any(
             Fault(("training", "recipes", name, "augmentation", "mirror_axes"), "in 2D there are only 2 axes, 0 and 1" + shown(axes))
             for name, recipe in training.recipes.items()
             if (axes := recipe.augmentation.mirror_axes) and max(axes) >= info.data.get("dimensions", 3)
         )
+        if training.slices != "all" and info.data.get("dimensions", 2) != 2:
+            text = f"only a 2D configuration learns from slices{shown(training.slices)}; nearest valid: 'all'"
+            raise_if_any([Fault(("training", "slices"), text)])
         return training
 
     @field_validator("inference")
@@ -122,28 +131,26 @@ def channel_positions(channels: Sequence[str], known: Sequence[str]) -> tuple[in
     return positions if len(positions) == len(channels) else None
 
 
-def nearest_patch(patch_size: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
-    """The patch nearest to one that a U-Net of these strides can take.
+def nearest_patch(patch_size: tuple[int, ...], divisors: tuple[int, ...]) -> tuple[int, ...]:
+    """The patch nearest to one that a network can take.
 
     Parameters
     ----------
     patch_size : voxels an axis
-    strides : one entry a stage, each with one number an axis
+    divisors : what the network's patches are multiples of, one number an axis
 
     Returns
     -------
-    multiples of the product of the strides, of more than one slice in 3D and more than one voxel at the coarsest stage; of two that are
+    multiples of the divisors, of more than one slice in 3D and more than one voxel at the coarsest stage; of two that are
     equally near the smaller, which needs less memory
     """
-    divisors = _divisors(strides)
     below = [max(1, size // divisor) * divisor for size, divisor in zip(patch_size, divisors, strict=True)]
     around = product(*(range(first, first + 3 * divisor, divisor) for first, divisor in zip(below, divisors, strict=True)))
     possible = [size for size in around if size != divisors and not (len(size) == 3 and size[0] == 1)]
     return min(possible, key=lambda size: (sum(abs(one - other) for one, other in zip(size, patch_size, strict=True)), prod(size)))
 
 
-def _patch_faults(patch: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> Iterator[Fault]:
-    divisors = _divisors(strides)
+def _patch_faults(patch: tuple[int, ...], divisors: tuple[int, ...]) -> Iterator[Fault]:
     wrong = [
         f"{size} on axis {axis} is not divisible by {divisor}, the product of the strides there"
         for axis, (size, divisor) in enumerate(zip(patch, divisors, strict=True))
@@ -154,8 +161,4 @@ def _patch_faults(patch: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) 
     if patch == divisors:
         wrong.append("one voxel is left at the coarsest stage, where normalisation needs more")
     if wrong:
-        yield Fault(("patch_size",), f"{'; '.join(wrong)}{shown(patch)}; nearest valid patch_size: {list(nearest_patch(patch, strides))}")
-
-
-def _divisors(strides: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
-    return tuple(prod(steps) for steps in zip(*strides, strict=True))
+        yield Fault(("patch_size",), f"{'; '.join(wrong)}{shown(patch)}; nearest valid patch_size: {list(nearest_patch(patch, divisors))}")

@@ -79,6 +79,11 @@ class LabelsBlock(Block):
             raise ValueError("is the value of a class too: give it a value of its own")
         return ignore
 
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """What networks have an output for: every class with the background, or every region."""
+        return tuple(self.regions) if self.trained == "regions" else self.names
+
     def to_labels(self) -> Labels:
         """The same for those who know no plan."""
         return Labels(self.names, self.values, self.regions, self.ignore, region_order=self.region_order)

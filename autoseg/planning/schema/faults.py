@@ -115,20 +115,28 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> Iterator[Fault]:
         if any(place[:depth] in unknown for depth in range(1, len(place))) and place[-1] != "[key]":
             continue  # what stands under a wrong key is another matter
         context: dict[str, Any] = detail.get("ctx", {})
+        written = _without_tags(model, place)
         if kind == "value_error":
-            yield from _of_a_check(place, context["error"], value)
+            yield from _of_a_check(written, context["error"], value)
         elif kind == "extra_forbidden":
             known = _keys(_type_at(model, place[:-1]))
             close = nearest(str(place[-1]), known)
-            yield Fault(place, f"unknown key; did you mean {close}?" if close else f"unknown key; choose from {', '.join(known)}")
+            yield Fault(written, f"unknown key; did you mean {close}?" if close else f"unknown key; choose from {', '.join(known)}")
         elif place[-1:] == ("[key]",):
             known = _keys(_type_at(model, place[:-2]))
-            yield Fault(place[:-1], "unknown key" + advice(value, known, quoted=False) if known else _worded(kind, context, detail["msg"]))
+            yield Fault(written[:-1], "unknown key" + advice(value, known, quoted=False) if known else _worded(kind, context, detail["msg"]))
         elif kind == "missing":
-            yield Fault(place, _WORDS["missing"])
+            yield Fault(written, _WORDS["missing"])
+        elif kind == "union_tag_not_found":
+            yield Fault((*written, _tag_field(_type_at(model, place))), _WORDS["missing"])
+        elif kind == "union_tag_invalid":
+            tags = [tag for member in get_args(_type_at(model, place)) for tag in _tags(member)]
+            yield Fault(
+                (*written, _tag_field(_type_at(model, place))), f"there is no such choice{shown(context['tag'])}" + advice(context["tag"], tags)
+            )
         else:
             words = _worded(kind, context, detail["msg"]) + shown(value)
-            yield Fault(place, words + (_nearest_choice(value, _choices(_type_at(model, place))) if kind == "literal_error" else ""))
+            yield Fault(written, words + (_nearest_choice(value, _choices(_type_at(model, place))) if kind == "literal_error" else ""))
 
 
 def _of_a_check(place: Place, error: ValueError, value: object) -> Iterator[Fault]:
@@ -155,7 +163,9 @@ def _type_at(model: type[BaseModel], place: Place) -> Any:
     kind: Any = model
     for part in place:
         kind = _plain(kind)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if _is_choice_of_models(kind):
+            kind = next((member for member in get_args(kind) if part in _tags(member)), None)
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
             by_key = {field.alias or name: field for name, field in kind.model_fields.items()}
             kind = by_key[str(part)].annotation if part in by_key else None
         elif get_origin(kind) is dict:
@@ -172,8 +182,28 @@ def _plain(kind: Any) -> Any:
     if get_origin(kind) is Annotated:
         return _plain(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
-        return _plain(next(part for part in get_args(kind) if part is not type(None)))
+        parts = [part for part in get_args(kind) if part is not type(None)]
+        return kind if len(parts) > 1 else _plain(parts[0])
     return kind
+
+
+def _without_tags(model: type[BaseModel], place: Place) -> Place:
+    """A place as the file has it: pydantic also names which of several models it took."""
+    return tuple(part for depth, part in enumerate(place) if not _is_choice_of_models(_type_at(model, place[:depth])))
+
+
+def _is_choice_of_models(kind: Any) -> bool:
+    """Whether one of several models stands there, told apart by the first field of each."""
+    return get_origin(kind) in (Union, UnionType)
+
+
+def _tags(member: type[BaseModel]) -> tuple[str, ...]:
+    return _choices(_plain(member.model_fields[_tag_field(member)].annotation))
+
+
+def _tag_field(kind: Any) -> str:
+    member: type[BaseModel] = get_args(kind)[0] if _is_choice_of_models(kind) else kind
+    return next(iter(member.model_fields))
 
 
 def _keys(kind: Any) -> list[str]:

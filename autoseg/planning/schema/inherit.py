@@ -2,7 +2,7 @@
 
 - A configuration with `inherits` is a JSON Merge Patch (RFC 7396) on its parent: objects merge, everything else replaces, null removes.
 - The parent may inherit in its turn, and may stand later in the file.
-- A configuration explains its own decisions and names its own parent and previous stage: these are not inherited.
+- A configuration explains its own decisions and names its own parent, previous stage and recipe: these are not inherited.
 - Another spacing makes another median shape: it is scaled where the configuration does not give its own.
 - Pure functions on decoded JSON; nothing here knows the schema.
 """
@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from autoseg.planning.schema.faults import Fault, Place, advice, shown
 
-NOT_INHERITED = frozenset({"inherits", "previous_stage", "why"})
+NOT_INHERITED = frozenset({"inherits", "previous_stage", "recipe", "why"})
 
 
 def inheritance_faults(configurations: Mapping[str, Any]) -> tuple[list[Fault], set[str]]:

@@ -28,6 +28,8 @@ def plan_schema() -> dict[str, Any]:
     inherits = definitions["Configuration"]["properties"]["inherits"]
     patches["ConfigurationPatch"] |= {"type": "object", "required": ["inherits"]}
     patches["ConfigurationPatch"]["properties"]["inherits"] = _not_null(inherits)
+    network = definitions["Configuration"]["properties"]["network"]
+    definitions["Configuration"]["properties"]["network"] = _by_tag(network, definitions)
     configurations = schema["properties"]["configurations"]
     (name,) = configurations["patternProperties"]
     configurations["patternProperties"][name] = {
@@ -52,6 +54,8 @@ def _patch(schema: dict[str, Any], definitions: dict[str, Any], patches: dict[st
         if f"{name}Patch" not in patches:
             patches[f"{name}Patch"] = _patch(definitions[name], definitions, patches) | {"title": f"{name}, as far as it differs"}
         return schema | {"$ref": f"{_REFERENCE}{name}Patch"}
+    if "oneOf" in schema:  # which of several blocks the parent says, so keys of all of them are possible
+        return {"description": schema["description"]} | _patch(_together(schema, definitions), definitions, patches)
     if "properties" in schema:
         schema["properties"] = {key: _patch(value, definitions, patches) for key, value in schema["properties"].items()}
     elif isinstance(schema.get("additionalProperties"), dict):
@@ -59,6 +63,25 @@ def _patch(schema: dict[str, Any], definitions: dict[str, Any], patches: dict[st
     if "enum" in schema:
         schema["enum"] = [*schema["enum"], None]
     return schema | {"type": [schema["type"], "null"]}
+
+
+def _by_tag(choice: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """One of several blocks, told apart by their first key, so that a mistake is marked where it stands and not in all of them."""
+    tag = choice["discriminator"]["propertyName"]
+    blocks = [one["$ref"].removeprefix(_REFERENCE) for one in choice["oneOf"]]
+    tags = {name: definitions[name]["properties"][tag]["enum"] for name in blocks}
+    ways = [{"if": {"properties": {tag: {"enum": tags[name]}}}, "then": {"$ref": f"{_REFERENCE}{name}"}} for name in blocks]
+    known = {"properties": {tag: {"type": "string", "enum": [one for name in blocks for one in tags[name]]}}}
+    return {"description": choice["description"], "type": "object", "required": [tag], **known, "allOf": ways}
+
+
+def _together(choice: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A block with the keys of all of several."""
+    tag, properties = choice["discriminator"]["propertyName"], dict[str, Any]()
+    for one in choice["oneOf"]:
+        properties |= definitions[one["$ref"].removeprefix(_REFERENCE)]["properties"]
+    tags = _by_tag(choice, definitions)["properties"][tag]
+    return {"type": "object", "additionalProperties": False, "properties": properties | {tag: properties[tag] | tags}}
 
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:

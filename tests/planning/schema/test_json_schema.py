@@ -100,7 +100,7 @@ FAULTY = [
     ("configurations.mine.inherits", 3),
     ("configurations.mine.batch_size", "many"),
     ("configurations.mine.batch_size", None),
-    ("configurations.mine.network.family", "unet"),
+    ("configurations.mine.network.family", "u_net"),
     ("configurations.mine.network.depth", 5),
     ("configurations.mine.normalization", [{"channel": "CT"}, {"channel": "T1"}]),
     ("configurations.mine.training.recipes.fast.learning_rate", -1),
@@ -126,7 +126,7 @@ def test_what_is_refused_fails(path: str, value: object, content: dict[str, Any]
     ("path", "value", "place", "said"),
     [
         ("configurations.mine.network.famly", "unet", "configurations.mine.network", "'famly' was unexpected"),
-        ("configurations.mine.network.family", "unet", "configurations.mine.network.family", "'unet' is not one of ['plain_unet', 'residual_unet'"),
+        ("configurations.mine.network.family", "u_net", "configurations.mine.network.family", "'u_net' is not one of ['plain_unet', 'residual_unet'"),
         ("configurations.2d.training.recipes.fast.optimiser", "sgd", "configurations.2d.training.recipes.fast", "'optimiser' was unexpected"),
     ],
 )
