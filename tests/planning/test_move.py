@@ -103,3 +103,24 @@ def test_another_number_of_channels_is_refused() -> None:
 def test_a_fingerprint_of_another_dataset_is_refused() -> None:
     with pytest.raises(PlanError, match=r"channels T2, T1, B has CT, T1"):
         move_plan(source()[0], other()[1], other(("T2", "T1"))[0])
+
+
+def test_some_channels_are_those_at_the_same_positions() -> None:
+    content = file_content(source(("CT", "T1", "T1", "T2"))[0])
+    rules = content["configurations"]["2d"]["normalization"]
+    content["configurations"]["2d"]["normalization"] = [rules[1], rules[2], rules[3]]
+    plan = validate_plan(content, "x")
+    fingerprint, block = other(("a", "b", "c", "d"))
+    moved = move_plan(plan, block, fingerprint)
+    assert (moved.image_channels("2d"), moved.image_channels("3d_fullres")) == (("b", "c", "d"), ("a", "b", "c", "d"))
+    assert validate_plan(file_content(moved), "moved.json") == moved
+
+
+def test_the_nominal_shape_of_resized_images_stays() -> None:
+    content = file_content(source()[0])
+    content["configurations"]["2d"]["resampling"]["resize"] = [96, 128]
+    plan = validate_plan(content, "x")
+    fingerprint, block = other()
+    moved = move_plan(plan, block, fingerprint).configuration("2d")
+    assert (moved.median_shape, moved.resampling.resize) == (plan.configuration("2d").median_shape, (96, 128))
+    assert moved.why == {"moved": "Taken over from the plan of Dataset, all of it."}

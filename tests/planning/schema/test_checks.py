@@ -34,6 +34,12 @@ def test_nothing_is_said_of_planned_plans(preset: str, shape: tuple[int, ...], s
         ({"training": {"recipes": {"default": {"augmentation": {"mirror_axes": [1]}}}}}, ["inference.mirror_axes: no recipe mirrors [0, 2]"]),
         ({"previous_stage": "3d_fullres", "spacing": [4, 2, 2], "median_shape": [500] * 3}, ["previous_stage: '3d_fullres' has the finer spacing"]),
         ({"previous_stage": "3d_fullres"}, []),
+        ({"previous_stage": "3d_fullres", "spacing": [4, 2, 2], "median_shape": [500] * 3, "resampling": {"resize": [128, 128, 128]}}, []),
+        ({"patch_size": [64, 80, 80], "resampling": {"resize": [64, 80, 80]}}, []),
+        (
+            {"patch_size": [64, 80, 80], "resampling": {"resize": [64, 70, 100]}},
+            ["patch_size: 80 voxels on axis 1, where resampling.resize gives every image 70: the rest"],
+        ),
         ({"patch_size": [64, 80, 80]}, []),
         ({"batch_size": 4000}, ["patch_size, batch_size or network: training is predicted to need"]),
     ],
