@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AutosegError", "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Located", "Planned", "Predicted",
-    "Ranked", "Selected", "Trained", "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "leaderboard", "locate", "plan",
-    "plan_from_files", "predict", "recipes", "select", "train",
+    "Ranked", "Selected", "Trained", "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "leaderboard",
+    "locate", "plan", "plan_from_files", "predict", "recipes", "select", "train",
 ]  # fmt: skip
 
 
