@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autoseg.api._models import Chosen, choose_models
+from autoseg.data.dataset import Case
 from autoseg.data.inputs import find_all_cases
 from autoseg.errors import AutosegError
 from autoseg.evaluation.postprocessing import apply_rules
@@ -18,6 +19,7 @@ from autoseg.inference.model_folder import Model, fold_of
 from autoseg.inference.run import Source, predict_cases
 from autoseg.inference.several import place_together
 from autoseg.inference.uncertainty_files import TABLE
+from autoseg.planning.plan import Plan
 from autoseg.progress import Progress, silent
 
 
@@ -32,6 +34,7 @@ class Predicted:
     dataset, configuration, folds : which models were used; several configurations are joined by " + "
     postprocessing : rules that were applied, in words
     uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty/most_doubtful.png`; else None
+    overlays : sheets of pictures where they were asked for, each case's own in `overlays/<case>.png`; else empty
     execution : device, precision and memory format
     seconds : from the first file read to the last one written
     """
@@ -43,6 +46,7 @@ class Predicted:
     folds: tuple[str, ...]
     postprocessing: tuple[str, ...]
     uncertainty: Path | None
+    overlays: tuple[Path, ...]
     execution: str
     seconds: float
 
@@ -54,11 +58,21 @@ class Predicted:
             "folds": list(self.folds),
             "postprocessing": list(self.postprocessing),
             "uncertainty": str(self.uncertainty) if self.uncertainty else None,
+            "overlays": [str(path) for path in self.overlays],
             "execution": self.execution,
             "seconds": round(self.seconds, 3),
             "files": {case: str(path) for case, path in self.files.items()},
             "skipped": list(self.skipped),
         }
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A prediction, and what further work on it needs: the cases, sorted by name, and the plan."""
+
+    predicted: Predicted
+    cases: tuple[Case, ...]
+    plan: Plan
 
 
 def predict(
@@ -73,6 +87,7 @@ def predict(
     mirror: bool = True,
     probabilities: bool = False,
     uncertainty: bool = False,
+    overlay: bool = False,
     postprocessing: bool = True,
     overwrite: bool = False,
     device: str = "auto",
@@ -98,6 +113,7 @@ def predict(
     mirror : average over mirrored images
     probabilities : also write `<case>.npz`
     uncertainty : also write maps and a picture into `uncertainty/`, and `uncertainty.csv`
+    overlay : also draw what was found on each scan, `overlays/<case>.png`, and on sheets, `overlays.png`
     postprocessing : apply the rules of what was selected
     overwrite : predict finished cases again
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
@@ -110,6 +126,44 @@ def predict(
         the output is the folder of the scans, there is no trained model, or none of a cascade's previous stage, two ways to name it are
         mixed, no case was found, a channel is missing or a file is damaged (names case and file)
     """
+    done = segment(
+        inputs, output, dataset=dataset, configuration=configuration, folds=folds, model=model, step=step, mirror=mirror,
+        probabilities=probabilities, uncertainty=uncertainty, overlay=overlay, postprocessing=postprocessing, overwrite=overwrite, device=device,
+        workspace=workspace, progress=progress, notify=notify, announce=announce,
+    )  # fmt: skip
+    if not overlay:
+        return done.predicted
+    from autoseg.api._overlays import mark_cases  # pictures: half a second that other predictions need not wait for
+
+    started = time.monotonic()
+    marked = mark_cases(
+        done.cases, done.predicted.files, done.plan.labels, Path(output), regions=done.plan.learns_regions, overwrite=overwrite, progress=progress
+    )
+    return replace(done.predicted, overlays=marked.sheets, seconds=done.predicted.seconds + time.monotonic() - started)
+
+
+def segment(
+    inputs: Path | str | Sequence[Path | str],
+    output: Path | str,
+    *,
+    dataset: str | None,
+    configuration: str | None,
+    folds: Sequence[str | int] | None,
+    model: Path | str | None,
+    step: float | None,
+    mirror: bool,
+    probabilities: bool,
+    uncertainty: bool,
+    overlay: bool,
+    postprocessing: bool,
+    overwrite: bool,
+    device: str,
+    workspace: Path | str | None,
+    progress: Progress,
+    notify: Callable[[str], None],
+    announce: Callable[[dict[str, object]], None],
+) -> Segmented:
+    """What `predict` does but for pictures; `overlay` makes sure that there will be room for them."""
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(one) for one in inputs]
     models = choose_models(model, dataset, configuration, folds, workspace)
     chosen = pick_device(device)
@@ -118,12 +172,13 @@ def predict(
     if models.reason:
         notify(models.reason)
     target = Path(output)
-    if any(one.is_dir() and one.resolve() == target.resolve() for one in sources):
-        raise AutosegError(
-            f"{target} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
-        )
+    require_elsewhere(target, sources)
     cases = find_all_cases(sources, trained[0].plan.dataset.channel_names, stack=trained[0].plan.dataset.stack)
     require_writable(target)
+    if overlay:
+        from autoseg.api._overlays import require_room
+
+        require_room([target / f"{case.name}{trained[0].plan.dataset.file_ending}" for case in cases], target, overwrite=overwrite)
     segmenter, made_by = place_together(trained, chosen, step=step, mirror=mirror)
     for folders, source in zip(models.members, made_by, strict=True):
         _notice_other_previous(folders, source, notify)
@@ -142,11 +197,26 @@ def predict(
         from autoseg.api._doubt import draw_doubtful  # pictures and tables: half a second that other predictions need not wait for
 
         draw_doubtful(cases, outcome.files, segmenter.plan, target)
-    return Predicted(
+    predicted = Predicted(
         outcome.files, outcome.skipped, made_by[0].dataset, " + ".join(source.configuration for source in made_by),
         tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), tuple(rule.describe() for rule in rules),
-        target / TABLE if uncertainty else None, segmenter.execution.describe(), time.monotonic() - started,
+        target / TABLE if uncertainty else None, (), segmenter.execution.describe(), time.monotonic() - started,
     )  # fmt: skip
+    return Segmented(predicted, tuple(cases), segmenter.plan)
+
+
+def require_elsewhere(target: Path, sources: Sequence[Path]) -> None:
+    """Make sure that results are not written among scans.
+
+    Raises
+    ------
+    AutosegError
+        they would be
+    """
+    if any(one.is_dir() and one.resolve() == target.resolve() for one in sources):
+        raise AutosegError(
+            f"{target} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
+        )
 
 
 def _understood(trained: Sequence[TrainedFolds]) -> dict[str, object]:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from autoseg.planning.hardware.compute import ConfigurationCost
     from autoseg.planning.plan import Configuration, Plan
 
-MAIN = ("inherits", "previous_stage", "moved", "spacing", "patch_size", "batch_size", "network")
+MAIN = (
+    "inherits", "previous_stage", "moved", "recipe", "labels", "class_weights", "spacing", "patch_size", "batch_size", "network",
+)  # fmt: skip
 
 
 def show_configurations(plan: "Plan", costs: "Sequence[ConfigurationCost]") -> None:

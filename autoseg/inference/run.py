@@ -9,6 +9,7 @@
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -83,6 +84,7 @@ def predict_cases(
     finish: Callable[[LabelMap], LabelMap] | None = None,
     rules: Sequence[Mapping[str, object]] = (),
     overwrite: bool = False,
+    timed: Callable[[str, float, float], None] = lambda case, seconds, elapsed: None,
     progress: Progress = silent,
     stage: str = "predict",
 ) -> Outcome:
@@ -98,6 +100,7 @@ def predict_cases(
     finish : post-processing, applied to the segmentation before it is written; probabilities and uncertainty stay as they are
     rules : the same in plain values, for the record; given exactly where `finish` is
     overwrite : predict finished cases again, and replace another model's predictions
+    timed : told of each case the seconds from its being ready to its segmentation, and its share of the clock on the wall (see `timing.py`)
 
     Raises
     ------
@@ -129,6 +132,7 @@ def predict_cases(
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
         upcoming = reader.submit(_read, waiting[0], segmenter) if waiting else None
         writing: Future[None] | None = None
+        begun = time.perf_counter()
         for index, case in enumerate(waiting):
             if upcoming is None:
                 break
@@ -138,13 +142,18 @@ def predict_cases(
             def report(done: int, total: int, place: int = index, name: str = case.name) -> None:
                 progress(stage, 1000 * place + 1000 * done // total, 1000 * len(waiting), f"case {place + 1} of {len(waiting)}: {name}")
 
+            started = time.perf_counter()
             with naming(case):
                 prediction = segmenter.predict(ready, probabilities=probabilities, uncertainty=uncertainty, folder=output, progress=report)
+            seconds = time.perf_counter() - started
             if writing is not None:
                 writing.result()
             writing = writer.submit(_write, case, prediction, files[case.name], finish, table)
-        if writing is not None:
-            writing.result()
+            if upcoming is None:
+                writing.result()
+            ended = time.perf_counter()
+            timed(case.name, seconds, ended - begun)
+            begun = ended
     return Outcome(files, skipped)
 
 

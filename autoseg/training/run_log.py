@@ -29,14 +29,14 @@ class RunLog:
     Parameters
     ----------
     folder : where `log.csv` and `progress.png` lie
-    class_names : names of the classes above 0; each has a column `dice_<name>`
+    scores : columns of the objective's scores, such as `dice_<class>`
     up_to_step : rows of later steps, left by a run that was killed after its last checkpoint, are dropped
     draw : makes the picture from the log; None draws nothing
     """
 
-    def __init__(self, folder: Path, class_names: tuple[str, ...], *, up_to_step: int, draw: Callable[[Path, Path], None] | None) -> None:
+    def __init__(self, folder: Path, scores: tuple[str, ...], *, up_to_step: int, draw: Callable[[Path, Path], None] | None) -> None:
         self._folder = folder
-        self._columns = (*FIXED, *(f"dice_{name}" for name in class_names))
+        self._columns = (*FIXED, *scores)
         self._rows = [row for row in _read(folder / LOG) if row["step"] <= up_to_step]
         self._draw = draw
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="progress")
@@ -75,6 +75,22 @@ class RunLog:
         if self._draw:
             self._draw(self._folder / LOG, self._folder / PICTURE)
         return time.monotonic() - start
+
+
+def read_end(folder: Path) -> tuple[int, float] | None:
+    """Steps and seconds of the training that lies in a model's folder, over all sittings; None where it has no log.
+
+    Raises
+    ------
+    AutosegError
+        the log is damaged
+    """
+    rows = _read(folder / LOG)
+    if not rows:
+        return None
+    if "elapsed_s" not in rows[-1]:
+        raise AutosegError(f"{folder / LOG} does not say how long the training took. Put it back, or start anew with --restart.")
+    return int(rows[-1]["step"]), rows[-1]["elapsed_s"]
 
 
 def _read(path: Path) -> list[Row]:

@@ -32,12 +32,10 @@ from autoseg.training import checkpoint
 from autoseg.training.batches import Batch, PatchSource, stream
 from autoseg.training.best import BestWeights
 from autoseg.training.checkpoint import Counters
-from autoseg.training.loss_terms import Emphasis
-from autoseg.training.losses import confusion, deep_loss
 from autoseg.training.monitor import take_note, why_stopped
+from autoseg.training.objectives import objective_of
 from autoseg.training.optimize import Stepper
 from autoseg.training.pretrained import load_start, source_of, take_over
-from autoseg.training.region_losses import membership
 from autoseg.training.run import Run, has_ended, read_run, recipe_for, write_run
 from autoseg.training.run_log import RunLog
 from autoseg.training.schedule import Target, learning_rate
@@ -94,7 +92,6 @@ class Trainer:
         self._folder, self._validation, self._device, self._draw, self._notify = folder, validation, device, draw, notify
         self._plan, self._configuration = plan, plan.configuration(configuration_name)
         self._rules = self._configuration.training
-        self._emphasis = Emphasis.of(self._rules)
         earlier, source = read_run(folder), source_of(folder, pretrained)
         start = load_start(source, plan, configuration_name) if source else None
         seed = earlier.seed if earlier else seed
@@ -102,7 +99,7 @@ class Trainer:
         torch.manual_seed(seed)
         self._channels = plan.input_channels(configuration_name)
         self._network = build(self._configuration, in_channels=self._channels, num_classes=plan.output_channels)
-        self._regions_RK = _region_table(plan)
+        self._objective = objective_of(plan, configuration_name)
         set_deep_supervision(self._network, self._rules.deep_supervision)
         for line in take_over(start, self._network, plan, configuration_name) if start else ():
             notify(line)
@@ -121,7 +118,7 @@ class Trainer:
         self._best = BestWeights(folder, self._counters.best_weights)
         self._stepper.loss_scale = self._counters.loss_scale
         self._earlier = self._counters.elapsed
-        self._class_dice = ""  # of the last epoch, each class or region, as progress shows it
+        self._scores: list[float] = []  # of the last epoch
         self._saved_at, self._save_cost = time.monotonic(), 0.0
         if start:
             self._save()
@@ -137,9 +134,8 @@ class Trainer:
             the loss is no number any more
         """
         counters, target = self._counters, self._run.target
-        names = self._plan.structure_names
         with (
-            closing(RunLog(self._folder, names, up_to_step=counters.step, draw=self._draw)) as log,
+            closing(RunLog(self._folder, self._objective.columns, up_to_step=counters.step, draw=self._draw)) as log,
             closing(stream(self._training, counters.step, self._device)) as batches,
         ):
             while not counters.stopped and not target.reached(counters.step, self._elapsed(), counters.step_seconds):
@@ -219,18 +215,14 @@ class Trainer:
         return f"{millions:.3g} million parameters, patch {patch}, batch {self._configuration.batch_size}"
 
     def _judge(self, network: nn.Module, batch: Batch, execution: Execution) -> tuple[Tensor, Tensor]:
-        """The plan's loss of a batch, and the logits at full resolution."""
-        with execution.autocast():
-            logits = network(execution.arrange(batch.images))
-        stages = logits if isinstance(logits, list | tuple) else [logits]
-        regions_RK = self._regions_on(batch.classes.device)
-        loss = deep_loss(
-            self._rules.loss, stages, batch.classes, batch_dice=self._rules.batch_dice, emphasis=self._emphasis, regions_RK=regions_RK
-        )  # fmt: skip
-        return loss, stages[0]
+        """The plan's loss of a batch, and the network's output at full resolution."""
 
-    def _regions_on(self, device: torch.device) -> Tensor | None:
-        return None if self._regions_RK is None else self._regions_RK.to(device)
+        def forward(images: Tensor) -> object:
+            with execution.autocast():
+                output: object = network(execution.arrange(images))
+            return output
+
+        return self._objective.judge(forward, batch)
 
     def _step(self, batch: Batch) -> None:
         counters = self._counters
@@ -259,14 +251,11 @@ class Trainer:
     def _log_epoch(self, log: RunLog) -> float:
         """Write the log's row; the loss by which the epoch is judged."""
         counters = self._counters
-        loss, dice = self._validate()
-        mean = sum(value for value in dice if value == value) / max(1, sum(value == value for value in dice)) if dice else float("nan")
+        loss, self._scores = self._validate()
+        mean = self._objective.overall(self._scores)
         if mean == mean:
             share = max(1 - SMOOTHING, self._run.epoch_steps / counters.step)  # at first the plain mean: a short run must not look worse than it is
             counters.pseudo_dice = mean if counters.pseudo_dice is None else counters.pseudo_dice + min(share, 1.0) * (mean - counters.pseudo_dice)
-        if len(dice) > 1:
-            names = self._plan.structure_names
-            self._class_dice = " (" + ", ".join(f"{name} {value:.2f}" for name, value in zip(names, dice, strict=True)) + ")"
         counters.elapsed = self._elapsed()
         row = {
             "epoch": float(-(-counters.step // self._run.epoch_steps)),
@@ -278,32 +267,31 @@ class Trainer:
             "validation_loss": loss,
             "pseudo_dice": mean,
         }
-        log.append(row | {f"dice_{name}": value for name, value in zip(self._plan.structure_names, dice, strict=False)})
+        log.append(row | dict(zip(self._objective.columns, self._scores, strict=False)))
         return row["train_loss"] if self._validation is None else loss
 
     def _validate(self) -> tuple[float, list[float]]:
-        """Loss and pseudo-Dice of each class, or region, on random validation patches, with the weights that would be saved."""
+        """Loss and scores on random validation patches, with the weights that would be saved."""
         if self._validation is None:
             return float("nan"), []
-        total, counts = 0.0, torch.zeros(3, len(self._plan.structure_names), dtype=torch.long)
+        total, tallies = 0.0, list[Tensor]()
         epoch = self._counters.step // self._run.epoch_steps
         iterations = max(1, round(self._rules.validation_iterations * self._run.epoch_steps / self._rules.iterations_per_epoch))
         with self._stepper.averaged(), inference(self._network):
             for index in range(iterations):
                 number = epoch * iterations + index
                 batch = self._validation.assemble(self._validation.load(number), self._device)
-                judged, logits = self._judge(self._network, batch, self._execution)
+                judged, output = self._judge(self._network, batch, self._execution)
                 total += float(judged)
-                counts += confusion(logits, batch.classes, self._regions_on(logits.device)).cpu()
-        hits, extra, missed = counts.double()
-        dice = 2 * hits / (2 * hits + extra + missed)  # not a number where a structure is neither there nor predicted
-        return total / iterations, dice.tolist()
+                tallies.append(self._objective.tally(output, batch))
+        return total / iterations, self._objective.scores(torch.stack(tallies).sum(0))
 
     def _report(self, progress: Progress) -> None:
         counters = self._counters
         done = 1.0 if counters.stopped else self._run.target.progress(counters.step, self._elapsed())
-        dice = "" if counters.pseudo_dice is None else f", pseudo-Dice {counters.pseudo_dice:.3f}{self._class_dice}"
-        progress("train", round(1000 * done), 1000, f"step {counters.step}, loss {counters.epoch_loss / max(1, counters.epoch_steps):.3f}{dice}")
+        parts = [f"step {counters.step}", f"loss {counters.epoch_loss / max(1, counters.epoch_steps):.3f}"]
+        parts += [said] if (said := self._objective.describe(counters.pseudo_dice, self._scores)) else []
+        progress("train", round(1000 * done), 1000, ", ".join(parts))
 
     def _elapsed(self) -> float:
         return self._earlier + time.monotonic() - self._started
@@ -329,8 +317,3 @@ class Trainer:
                 return
             self._notify("No epoch had a loss that is a number, so the last weights are kept.")
         model_folder.save_weights(self._folder, self._stepper.weights())
-
-
-def _region_table(plan: Plan) -> Tensor | None:
-    """Which classes each region unites, where networks learn regions: bool (R, K)."""
-    return membership(plan.labels.region_classes, len(plan.labels.values)) if plan.learns_regions else None

@@ -1,0 +1,100 @@
+"""What a network is taught: the loss of a batch, and scores that say along the way how well it does.
+
+- The trainer knows a network only through its objective: what it is shown, how its output is judged, what an epoch's scores are.
+- Scores are ratios of sums over all validation patches of an epoch, not means over patches.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from autoseg.planning.plan import Configuration, Plan
+from autoseg.training.batches import Batch
+from autoseg.training.loss_terms import Emphasis
+from autoseg.training.losses import confusion, deep_loss
+from autoseg.training.region_losses import membership
+
+Forward = Callable[[Tensor], Any]
+
+
+class Objective(Protocol):
+    """What a network is taught.
+
+    Attributes
+    ----------
+    columns : of the log, one a score
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and what the network said of it at full resolution; `forward` runs the network on images (B, C, *patch)."""
+        ...
+
+    def tally(self, output: Tensor, batch: Batch) -> Tensor:
+        """Numbers that are added up over the batches of an epoch, on the CPU."""
+        ...
+
+    def scores(self, total: Tensor) -> list[float]:
+        """One score a column from the sum of tallies; not a number where nothing can be said."""
+        ...
+
+    def overall(self, scores: Sequence[float]) -> float:
+        """The one score that the curve of a training shows; not a number where nothing can be said."""
+        ...
+
+    def describe(self, overall: float | None, scores: Sequence[float]) -> str:
+        """Scores in words, for the progress; empty before the first."""
+        ...
+
+
+class Segmentation:
+    """Classes or regions of every voxel; scores are the Dice of each on the patches of an epoch."""
+
+    def __init__(self, plan: Plan, configuration: Configuration) -> None:
+        self._rules = configuration.training
+        self._emphasis = Emphasis.of(self._rules)
+        self._names = plan.structure_names
+        self._regions_RK = membership(plan.labels.region_classes, len(plan.labels.values)) if plan.learns_regions else None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(f"dice_{name}" for name in self._names)
+
+    def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = forward(batch.images)
+        stages = logits if isinstance(logits, list | tuple) else [logits]
+        loss = deep_loss(
+            self._rules.loss, stages, batch.classes, batch_dice=self._rules.batch_dice, emphasis=self._emphasis,
+            regions_RK=self._regions_on(batch.classes.device),
+        )  # fmt: skip
+        return loss, stages[0]
+
+    def tally(self, output: Tensor, batch: Batch) -> Tensor:
+        return confusion(output, batch.classes, self._regions_on(output.device)).cpu()
+
+    def scores(self, total: Tensor) -> list[float]:
+        hits, extra, missed = total.double()
+        dice: list[float] = (2 * hits / (2 * hits + extra + missed)).tolist()  # not a number where a structure is neither there nor predicted
+        return dice
+
+    def overall(self, scores: Sequence[float]) -> float:
+        known = [score for score in scores if score == score]
+        return sum(known) / len(known) if known else float("nan")
+
+    def describe(self, overall: float | None, scores: Sequence[float]) -> str:
+        if overall is None:
+            return ""
+        each = ", ".join(f"{name} {score:.2f}" for name, score in zip(self._names, scores, strict=False))
+        return f"pseudo-Dice {overall:.3f}" + (f" ({each})" if len(scores) > 1 else "")
+
+    def _regions_on(self, device: torch.device) -> Tensor | None:
+        return None if self._regions_RK is None else self._regions_RK.to(device)
+
+
+def objective_of(plan: Plan, name: str) -> Objective:
+    """What the network of a configuration is taught."""
+    return Segmentation(plan, plan.configuration(name))
