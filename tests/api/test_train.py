@@ -11,6 +11,8 @@ from filelock import FileLock
 
 import autoseg
 from autoseg.errors import AutosegError, Interrupted
+from autoseg.imaging.image import require_same_grid
+from autoseg.imaging.read import read_image, read_labels
 
 NAME = "DatasetPhantom20"
 
@@ -144,3 +146,21 @@ def test_the_plan_of_another_dataset_is_refused(planned: Path) -> None:
 def test_a_negative_seed_is_refused(planned: Path) -> None:
     with pytest.raises(AutosegError, match=r"--seed -1: a seed is 0 or more"):
         train(planned, "0", epochs=1, seed=-1)
+
+
+def test_resized_images_of_some_channels_from_plan_to_prediction(planned: Path, tmp_path: Path) -> None:
+    path = planned / "plans" / f"{NAME}.json"
+    content = json.loads(path.read_text())
+    content["configurations"]["sized"] = {
+        "inherits": "2d", "resampling": {"resize": [32, 16]},
+        "normalization": [{"channel": "T1", "scheme": "clahe"}, {"channel": "T2", "scheme": "percentile_to_0_1"}],
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    (trained,) = autoseg.train("sized", 0, workspace=planned, epochs=1, device="cpu")
+    assert trained.evaluation is not None
+    case = next((planned / "raw_data" / NAME).iterdir())
+    predicted = autoseg.predict(case, tmp_path / "out", model=trained.folder, device="cpu")
+    (file,) = predicted.files.values()
+    (scan,) = case.glob("*_t1.nii*")
+    image, labels = read_image((scan,)), read_labels(file)
+    require_same_grid(image.geometry, labels.geometry)

@@ -158,3 +158,9 @@ def test_a_package_that_is_missing_is_named(normalise: Callable[[np.ndarray], np
     monkeypatch.setitem(sys.modules, "skimage", None)
     with pytest.raises(AutosegError, match=r"needs scikit-image, which is not installed: pip install 'autoseg\[zoo\]'"):
         normalise(channel(1, 2))
+
+
+@pytest.mark.parametrize("normalise", SCALED[1:])
+def test_what_hardly_varies_is_constant(normalise: Callable[[np.ndarray], np.ndarray]) -> None:
+    assert not normalise(channel(0, 1e-9, 3e-40)).any()
+    assert normalise(channel(0, 1e-7, 0)).any()
