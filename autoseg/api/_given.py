@@ -17,6 +17,8 @@ from autoseg.workspace import Workspace
 
 _ANY = ("FLAIR",)  # a name that BraTS knows and other files need not have
 
+_MOST_VALUES = 256  # of label files that nobody declared; scans have more
+
 
 @dataclass(frozen=True)
 class Given:
@@ -86,6 +88,8 @@ def find_given(sources: Sequence[Path], folder: Path, output: Path, dataset: str
             notify(f"Passed over, without a {without}: {listing(sorted(names))}")
     chosen = {name: known[name] for name in paired}
     labels = labels_from_values([*chosen.values()]) if meaning is None else meaning.labels
+    if len(labels.values) > _MOST_VALUES:
+        raise AutosegError(f"The segmentations in {folder} hold {len(labels.values)} different values. Are these the scans? Name the label files.")
     if meaning is None:
         notify(f"No dataset is known: the values {', '.join(map(str, labels.values[1:]))} are taken as they are. Name one with -d.")
     elif labels.optional:  # a class that these segmentations lack need not be listed

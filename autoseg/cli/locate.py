@@ -36,7 +36,7 @@ def locate(
     workspace: WorkspaceOption = None,
     more: Annotated[list[Path] | None, typer.Argument(help="Further inputs: what a shell makes of -i cases/*", show_default=False)] = None,
 ) -> None:
-    """Segment scans and say where structures lie: boxes, centroids, volumes, contours. Cases that are finished are passed over."""
+    """Say where structures lie in scans. Boxes, centroids, volumes and contours; cases that are finished are passed over."""
     from autoseg import api
 
     with showing_progress() as progress:

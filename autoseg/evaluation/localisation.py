@@ -107,7 +107,7 @@ def place_of(mask_ZYX: Mask, geometry: Geometry, *, offset: Index = (0, 0, 0), m
         raise ValueError("an empty mask has no place")
     used = [np.flatnonzero(along) for along in counts]
     first, last = (_index(int(indices[end]) + start for indices, start in zip(used, offset, strict=True)) for end in (0, -1))
-    centroid = _triple(float(along @ np.arange(len(along))) / voxels + start for along, start in zip(counts, offset, strict=True))
+    centroid = _triple(float(along @ np.arange(start, start + len(along))) / voxels for along, start in zip(counts, offset, strict=True))
     if not measured:
         return Place(voxels, first, last, centroid, None, None, None)
     size = _triple((b - a + 1) * mm for a, b, mm in zip(first, last, geometry.spacing, strict=True))

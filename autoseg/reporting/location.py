@@ -25,7 +25,7 @@ from autoseg.reporting.sheet import LETTER, MARGIN, new_sheet
 
 MOST_CELLS = 100
 
-_EDGE, _FLAT_EDGE = 1.2, 2.0  # points; a flat picture gets smaller on a sheet than a volume's panels do
+_EDGE, _FLAT_EDGE = 1.1, 2.0  # points; a flat picture gets smaller on a sheet than a volume's panels do
 
 # Inches
 _VOLUME, _PICTURE = 2.8, 5.0  # height of a volume's panels; longer side of a flat picture
