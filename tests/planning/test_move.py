@@ -103,3 +103,18 @@ def test_another_number_of_channels_is_refused() -> None:
 def test_a_fingerprint_of_another_dataset_is_refused() -> None:
     with pytest.raises(PlanError, match=r"channels T2, T1, B has CT, T1"):
         move_plan(source()[0], other()[1], other(("T2", "T1"))[0])
+
+
+def test_weights_of_classes_stay_where_they_fit() -> None:
+    plan, (fingerprint, block) = source()
+    content = file_content(plan)
+    count = len(plan.output_names)
+    content["configurations"]["2d"]["training"]["class_weights"] = [1.0] * (count - 1) + [2.0]
+    weighted = validate_plan(content, "a plan of the tests")
+    assert move_plan(weighted, block, fingerprint).configurations["2d"].training == weighted.configurations["2d"].training
+    fingerprint, block = other()
+    assert len(block.labels.names) != count
+    moved = move_plan(weighted, block, fingerprint)
+    assert moved.configurations["2d"].training.class_weights is None
+    assert "class_weights are left out" in moved.configurations["2d"].why["moved"]
+    assert validate_plan(file_content(moved), "moved") == moved
