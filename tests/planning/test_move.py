@@ -124,3 +124,18 @@ def test_the_nominal_shape_of_resized_images_stays() -> None:
     moved = move_plan(plan, block, fingerprint).configuration("2d")
     assert (moved.median_shape, moved.resampling.resize) == (plan.configuration("2d").median_shape, (96, 128))
     assert moved.why == {"moved": "Taken over from the plan of Dataset, all of it."}
+
+
+def test_weights_of_classes_stay_where_they_fit() -> None:
+    plan, (fingerprint, block) = source()
+    content = file_content(plan)
+    count = len(plan.output_names)
+    content["configurations"]["2d"]["training"]["class_weights"] = [1.0] * (count - 1) + [2.0]
+    weighted = validate_plan(content, "a plan of the tests")
+    assert move_plan(weighted, block, fingerprint).configurations["2d"].training == weighted.configurations["2d"].training
+    fingerprint, block = other()
+    assert len(block.labels.names) != count
+    moved = move_plan(weighted, block, fingerprint)
+    assert moved.configurations["2d"].training.class_weights is None
+    assert "class_weights are left out" in moved.configurations["2d"].why["moved"]
+    assert validate_plan(file_content(moved), "moved") == moved

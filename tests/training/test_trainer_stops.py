@@ -71,6 +71,18 @@ def test_the_log_shows_the_rate_of_each_epoch(plan: Plan, setting: Any, tmp_path
     assert lowered >= 2
 
 
+def test_a_plateau_lowers_the_rate_of_the_steps_themselves(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
+    """Lowered to nothing, it leaves the weights as they are."""
+    plan = wild(make, plateau_factor=1e-30, stop_after=None, keep="last", weight_average=0)
+    long = decided(setting, tmp_path / "long", steps=20)
+    setting.train(plan, long)
+    losses = [row["validation_loss"] for row in setting.log_of(long)]
+    worse = next(count for count in range(1, 10) if stale(losses[:count]) > 0)  # the epoch after which it is lowered
+    for steps, same in ((2 * worse - 1, False), (2 * worse, True)):
+        setting.train(plan, decided(setting, tmp_path / str(steps), steps=steps))
+        assert setting.same_weights(long, tmp_path / str(steps)) == same
+
+
 def test_interrupted_anywhere_it_ends_the_same(plan: Plan, setting: Any, tmp_path: Path) -> None:
     """Also killed: then what was written after the last checkpoint may lie there."""
     straight = decided(setting, tmp_path / "straight")

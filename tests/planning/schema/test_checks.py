@@ -30,6 +30,8 @@ def test_nothing_is_said_of_planned_plans(preset: str, shape: tuple[int, ...], s
         ({"batch_size": 1}, ["batch_size: 1"]),
         ({"training": {"recipes": {"fast": {"learning_rate": 3}}}}, ["training.recipes.fast.learning_rate: 3 is far"]),
         ({"training": {"recipes": {"default": {"learning_rate": 1e-7}}}}, ["training.recipes.default.learning_rate: 1e-07 is far"]),
+        ({"training": {"recipes": {"fast": {"schedule": "plateau", "stop_after": 5}}}}, ["training.recipes.fast.stop_after: 5 ends the training"]),
+        ({"training": {"recipes": {"fast": {"schedule": "plateau", "stop_after": 6}}}}, []),
         ({"training": {"oversample_foreground": 0}}, ["training.oversample_foreground: with 0"]),
         ({"training": {"recipes": {"default": {"augmentation": {"mirror_axes": [1]}}}}}, ["inference.mirror_axes: no recipe mirrors [0, 2]"]),
         ({"previous_stage": "3d_fullres", "spacing": [4, 2, 2], "median_shape": [500] * 3}, ["previous_stage: '3d_fullres' has the finer spacing"]),
