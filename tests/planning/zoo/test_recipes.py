@@ -51,5 +51,5 @@ def test_what_is_no_recipe_is_told(tmp_path: Path) -> None:
     assert "  title: is missing" in lines
     good = own_recipes()["unet_lgg_2d"].model_dump(mode="json", exclude_defaults=True)
     path.write_text(json.dumps(good))
-    with pytest.raises(AutosegError, match="call the file unet_lgg_2d.json, or the recipe bad"):
+    with pytest.raises(AutosegError, match=r"call the file unet_lgg_2d\.json, or the recipe bad"):
         read_recipe(path)
