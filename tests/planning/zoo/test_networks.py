@@ -13,8 +13,8 @@ from autoseg.planning.zoo.make import with_recipe
 from autoseg.planning.zoo.recipes import own_recipes
 
 MILLIONS = {  # of weights, for three classes and the channels that the recipe sees
-    "resnet50_unet_2d": 32.5, "deeplabv3plus_effb0_2d": 4.9, "effb0_unet_2d": 5.8, "effb0_unet_frozen_2d": 5.8, "effb5_unetpp_2d": 29.1,
-    "resnet50_unet_lgg_2d": 32.5, "resnet50_attention_unet_lgg_2d": 33.2, "unet_lgg_2d": 7.8,
+    "resnet50_unet_2d": 32.5, "deeplabv3plus_effb0_2d": 4.5, "effb0_unet_2d": 5.8, "effb0_unet_frozen_2d": 5.8, "effb5_unetpp_2d": 30.9,
+    "resnet50_unet_lgg_2d": 32.5, "resnet50_attention_unet_lgg_2d": 34.4, "unet_lgg_2d": 7.8,
 }  # fmt: skip
 
 
