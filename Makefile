@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/autoseg demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check autoseg tests benchmarks

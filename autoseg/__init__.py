@@ -1,8 +1,8 @@
 """autoseg: self-configuring segmentation of medical images.
 
-- `check`, `plan`, `train`, `crossval`, `select`, `predict`, `ensemble`, `evaluate`, `compare` and `demo` are the commands of the same names;
-  `plan_from_files`, `check_plan` and `costs` are what `autoseg plan` does without images. They take paths and plain values, return dataclasses
-  and print nothing.
+- `check`, `recipes`, `plan`, `train`, `crossval`, `leaderboard`, `select`, `predict`, `locate`, `ensemble`, `evaluate`, `compare` and `demo` are the
+  commands of the same names; `plan_from_files`, `check_plan` and `costs` are what `autoseg plan` does without images. They take paths and plain
+  values, return dataclasses and print nothing.
 - Each is imported when it is first used, so that `import autoseg` costs nothing.
 """
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         Demonstrated,
         Ensembled,
         Evaluated,
+        Located,
         Planned,
         Predicted,
+        Ranked,
         Selected,
         Trained,
         check,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
         demo,
         ensemble,
         evaluate,
+        leaderboard,
+        locate,
         plan,
         plan_from_files,
         predict,
@@ -39,9 +43,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AutosegError", "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted",
-    "Selected", "Trained", "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files",
-    "predict", "recipes", "select", "train",
+    "AutosegError", "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Located", "Planned", "Predicted",
+    "Ranked", "Selected", "Trained", "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "leaderboard",
+    "locate", "plan", "plan_from_files", "predict", "recipes", "select", "train",
 ]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from autoseg.inference.execution import Execution
 from autoseg.networks import build
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.planning.plan import Configuration
+from autoseg.training.loss_terms import Emphasis
 from autoseg.training.losses import deep_loss
 from autoseg.training.optimize import Stepper
 
@@ -95,7 +96,7 @@ def _batch(configuration: Configuration, in_channels: int) -> tuple[Tensor, Tens
 
 def _loss(configuration: Configuration, logits: Tensor | list[Tensor], classes: Tensor, regions_RK: Tensor | None = None) -> Tensor:
     rules, stages = configuration.training, logits if isinstance(logits, list) else [logits]
-    return deep_loss(rules.loss, stages, classes, batch_dice=rules.batch_dice, regions_RK=regions_RK)
+    return deep_loss(rules.loss, stages, classes, batch_dice=rules.batch_dice, emphasis=Emphasis.of(rules), regions_RK=regions_RK)
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]

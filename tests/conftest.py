@@ -1,5 +1,6 @@
-"""A small plan for the tests of every room that works with one."""
+"""A small plan for the tests of every room that works with one. Tests that run side by side share the processor's cores."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import settings
 
 from autoseg.planning.plan import Plan, validate_plan
+
+if side_by_side := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // side_by_side))  # read when torch is first imported
 
 # The same examples in every run, so that what landed once lands again; look for new ones with --hypothesis-profile=explore.
 settings.register_profile("steady", derandomize=True, deadline=None)

@@ -20,6 +20,8 @@ from autoseg.evaluation.schemes import SCHEMES, TUMOURS
 from autoseg.planning.plan import Augmentation, Plan, Transform
 from autoseg.planning.presets import PRESETS
 from autoseg.planning.rules.recipes import recipes
+from autoseg.planning.zoo.recipe import ZooRecipe
+from autoseg.planning.zoo.recipes import own_recipes
 from autoseg.training.run_log import FIXED
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +100,12 @@ def test_recipe_table_holds_the_numbers_of_the_code() -> None:
     parts = [dict(recipe) | dict(recipe.augmentation) for recipe in (by_name["default"], by_name["fast"])]
     keys = [key for key in (*type(by_name["fast"]).model_fields, *Augmentation.model_fields) if key != "augmentation"]
     assert shown == [[f"`{key}`", *(_cell(part[key]) for part in parts)] for key in keys]
+
+
+def test_recipes_page_lists_every_recipe_and_explains_every_key() -> None:
+    rows = _rows(ROOT / "docs" / "recipes.md")
+    first = {name for cells in rows for name in re.findall(r"`(\w+)`", cells[0])}
+    assert first == own_recipes().keys() | ZooRecipe.model_fields.keys()
 
 
 def test_log_columns_are_explained() -> None:

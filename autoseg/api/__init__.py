@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from autoseg.api._ensemble import Ensembled, ensemble
     from autoseg.api._evaluate import Evaluated, evaluate
     from autoseg.api._fold import Trained
+    from autoseg.api._leaderboard import Ranked, leaderboard
+    from autoseg.api._locate import Located, locate
     from autoseg.api._plan import Planned, check, plan
     from autoseg.api._plan_files import CheckedPlan, check_plan, costs, plan_from_files
     from autoseg.api._predict import Predicted, predict
@@ -18,18 +20,19 @@ if TYPE_CHECKING:
     from autoseg.api._train import train
 
 __all__ = [
-    "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Planned", "Predicted", "Selected", "Trained",
-    "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "plan", "plan_from_files", "predict", "recipes",
-    "select", "train",
+    "CheckedPlan", "Compared", "CrossValidated", "Demonstrated", "Ensembled", "Evaluated", "Located", "Planned", "Predicted", "Ranked", "Selected",
+    "Trained", "check", "check_plan", "compare", "costs", "crossval", "demo", "ensemble", "evaluate", "leaderboard", "locate", "plan",
+    "plan_from_files", "predict", "recipes", "select", "train",
 ]  # fmt: skip
 
 _HOMES = {
     "check": "_plan", "plan": "_plan", "Planned": "_plan", "train": "_train", "Trained": "_fold", "predict": "_predict",
     "CheckedPlan": "_plan_files", "check_plan": "_plan_files", "costs": "_plan_files", "plan_from_files": "_plan_files",
     "Predicted": "_predict", "evaluate": "_evaluate", "Evaluated": "_evaluate", "demo": "_demo", "Demonstrated": "_demo",
-    "compare": "_compare", "Compared": "_compare",
+    "compare": "_compare", "Compared": "_compare", "locate": "_locate", "Located": "_locate",
     "crossval": "_crossval", "CrossValidated": "_crossval", "ensemble": "_ensemble", "Ensembled": "_ensemble",
-    "select": "_select", "Selected": "_select", "recipes": "_recipes",
+    "select": "_select", "Selected": "_select", "recipes": "_recipes", "leaderboard": "_leaderboard",
+    "Ranked": "_leaderboard",
 }  # fmt: skip
 
 

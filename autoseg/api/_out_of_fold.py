@@ -76,6 +76,37 @@ def find_out_of_fold(
     AutosegError
         nothing is trained, a named configuration is not, they were trained for other labels or channels, or they share no case
     """
+    found = find_finished(place, dataset, configurations, notify)
+    most = max(len(one.folders) for one in found)
+    compared = [one for one in found if configurations or len(one.folders) == most]
+    for one in found:
+        if one not in compared:
+            notify(
+                f"{one.name} is left out: its finished folds validate on {len(one.folders)} cases, others' on {most}. Let it end, or train the rest:"
+                f" autoseg train {one.name} cv -d {dataset}"
+            )
+    shared = sorted(set.intersection(*(set(one.folders) for one in compared)))
+    if not shared:
+        raise AutosegError(f"{listing(one.name for one in compared)} were validated on no common case. Train the same folds of each.")
+    if len(shared) < most:
+        notify(f"Compared on the {len(shared)} cases that the trained folds of all have in common.")
+    return compared, shared
+
+
+def find_finished(place: Workspace, dataset: str, configurations: Sequence[str], notify: Callable[[str], None]) -> list[OutOfFold]:
+    """The configurations of which a fold is trained to its end, whatever cases they have in common.
+
+    Parameters
+    ----------
+    place, dataset : where
+    configurations : those that the user named; none: all
+    notify : told which were left out
+
+    Raises
+    ------
+    AutosegError
+        nothing is trained, a named configuration is not, or they were trained for other labels or channels
+    """
     root = place.root / "models" / dataset
     there = [folder.name for folder in sorted(root.iterdir()) if _finished_folds(folder)] if root.is_dir() else []
     if strays := [name for name in there if configuration_of(_finished_folds(root / name)[0]) != name]:
@@ -93,20 +124,17 @@ def find_out_of_fold(
     if not found:
         raise AutosegError(f"No fold of {dataset} is trained yet in {root}. Train all of a configuration: autoseg train 3d_fullres cv -d {dataset}")
     _require_alike(found)
-    most = max(len(one.folders) for one in found)
-    compared = [one for one in found if configurations or len(one.folders) == most]
-    for one in found:
-        if one not in compared:
-            notify(
-                f"{one.name} is left out: its finished folds validate on {len(one.folders)} cases, others' on {most}. Let it end, or train the rest:"
-                f" autoseg train {one.name} cv -d {dataset}"
-            )
-    shared = sorted(set.intersection(*(set(one.folders) for one in compared)))
-    if not shared:
-        raise AutosegError(f"{listing(one.name for one in compared)} were validated on no common case. Train the same folds of each.")
-    if len(shared) < most:
-        notify(f"Compared on the {len(shared)} cases that the trained folds of all have in common.")
-    return compared, shared
+    return found
+
+
+def made_by_present_weights(one: OutOfFold, folder: Path) -> bool:
+    """Whether the predictions in a fold's `validation/` are of the weights that lie there, and of those of a cascade's previous stage."""
+    path = folder / "validation" / RECORD
+    record = read_record(path) if path.is_file() else {}
+    if record.get("weights") != [one.weights[fold_of(folder)]]:
+        return False
+    before, previous = _previous_fold(one, folder), record.get("previous")
+    return before is None or (isinstance(previous, dict) and previous.get("weights") == [stored_fingerprint(before)])
 
 
 def make_out_of_fold(
@@ -132,7 +160,8 @@ def make_out_of_fold(
         before = _previous_fold(one, folder)
         if before is not None:
             _require_unseen(before, own, folder)
-        if _is_made(one, own, folder, before, probabilities):
+        segmented = all(is_finished(case, one.labels(case.name), probabilities=probabilities) for case in own)
+        if segmented and made_by_present_weights(one, folder):
             continue
         notify(f"{one.name}, fold {fold_of(folder)}, lacks segmentations or probabilities of its weights, and is validated again.")
         with locked(folder):
@@ -183,7 +212,7 @@ def _require_alike(found: Sequence[OutOfFold]) -> None:
         if unlike := difference(first.plan, one.plan):
             raise AutosegError(
                 f"{first.name} and {one.name} {unlike}, so they cannot be compared. Train one of them again with the plan of the other, or name those"
-                " that belong together: autoseg select NAME NAME"
+                " that belong together: autoseg select NAME NAME, autoseg leaderboard -c NAME -c NAME"
             )
 
 
@@ -200,14 +229,3 @@ def _require_unseen(before: Path, cases: Sequence[Case], folder: Path) -> None:
             f"{before} does not validate on {listing(seen)} (see {CASES} there), which {folder} does: the folds were divided anew between the"
             " trainings. Train one of them again with --restart."
         )
-
-
-def _is_made(one: OutOfFold, cases: Sequence[Case], folder: Path, before: Path | None, probabilities: bool) -> bool:
-    path = folder / "validation" / RECORD
-    record = read_record(path) if path.is_file() else {}
-    if record.get("weights") != [one.weights[fold_of(folder)]]:
-        return False
-    previous = record.get("previous")
-    if before is not None and not (isinstance(previous, dict) and previous.get("weights") == [stored_fingerprint(before)]):
-        return False
-    return all(is_finished(case, one.labels(case.name), probabilities=probabilities) for case in cases)

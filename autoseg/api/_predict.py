@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autoseg.api._models import Chosen, choose_models
 from autoseg.api._validate_reconstruction import place_reconstructor
+from autoseg.data.dataset import Case
 from autoseg.data.inputs import find_all_cases
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.postprocessing import apply_rules
 from autoseg.files import require_writable, sweep
 from autoseg.inference.cascade import TrainedFolds, load_trained, trained_on_others
@@ -19,6 +20,7 @@ from autoseg.inference.model_folder import Model, fold_of
 from autoseg.inference.run import Outcome, Source, predict_cases, reconstruct_cases
 from autoseg.inference.several import place_together
 from autoseg.inference.uncertainty_files import TABLE
+from autoseg.planning.plan import Plan
 from autoseg.progress import Progress, silent
 
 
@@ -33,6 +35,7 @@ class Predicted:
     dataset, configuration, folds : which models were used; several configurations are joined by " + "
     postprocessing : rules that were applied, in words
     uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty/most_doubtful.png`; else None
+    overlays : sheets of pictures where they were asked for, each case's own in `overlays/<case>.png`; else empty
     execution : device, precision and memory format
     seconds : from the first file read to the last one written
     task : what the models were trained for
@@ -45,6 +48,7 @@ class Predicted:
     folds: tuple[str, ...]
     postprocessing: tuple[str, ...]
     uncertainty: Path | None
+    overlays: tuple[Path, ...]
     execution: str
     seconds: float
     task: str = "segmentation"
@@ -58,11 +62,21 @@ class Predicted:
             "folds": list(self.folds),
             "postprocessing": list(self.postprocessing),
             "uncertainty": str(self.uncertainty) if self.uncertainty else None,
+            "overlays": [str(path) for path in self.overlays],
             "execution": self.execution,
             "seconds": round(self.seconds, 3),
             "files": {case: str(path) for case, path in self.files.items()},
             "skipped": list(self.skipped),
         }
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A prediction, and what further work on it needs: the cases, sorted by name, and the plan."""
+
+    predicted: Predicted
+    cases: tuple[Case, ...]
+    plan: Plan
 
 
 def predict(
@@ -77,6 +91,7 @@ def predict(
     mirror: bool = True,
     probabilities: bool = False,
     uncertainty: bool = False,
+    overlay: bool = False,
     postprocessing: bool = True,
     overwrite: bool = False,
     device: str = "auto",
@@ -102,6 +117,7 @@ def predict(
     mirror : average over mirrored images
     probabilities : also write `<case>.npz`
     uncertainty : also write maps and a picture into `uncertainty/`, and `uncertainty.csv`
+    overlay : also draw what was found on each scan, `overlays/<case>.png`, and on sheets, `overlays.png`
     postprocessing : apply the rules of what was selected
     overwrite : predict finished cases again
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
@@ -115,6 +131,44 @@ def predict(
         mixed, no case was found, a channel is missing or a file is damaged (names case and file), or probabilities or uncertainty are asked of a
         model that does not segment
     """
+    done = segment(
+        inputs, output, dataset=dataset, configuration=configuration, folds=folds, model=model, step=step, mirror=mirror,
+        probabilities=probabilities, uncertainty=uncertainty, overlay=overlay, postprocessing=postprocessing, overwrite=overwrite, device=device,
+        workspace=workspace, progress=progress, notify=notify, announce=announce,
+    )  # fmt: skip
+    if not overlay:
+        return done.predicted
+    from autoseg.api._overlays import mark_cases  # pictures: half a second that other predictions need not wait for
+
+    started = time.monotonic()
+    marked = mark_cases(
+        done.cases, done.predicted.files, done.plan.labels, Path(output), regions=done.plan.learns_regions, overwrite=overwrite, progress=progress
+    )
+    return replace(done.predicted, overlays=marked.sheets, seconds=done.predicted.seconds + time.monotonic() - started)
+
+
+def segment(
+    inputs: Path | str | Sequence[Path | str],
+    output: Path | str,
+    *,
+    dataset: str | None,
+    configuration: str | None,
+    folds: Sequence[str | int] | None,
+    model: Path | str | None,
+    step: float | None,
+    mirror: bool,
+    probabilities: bool,
+    uncertainty: bool,
+    overlay: bool,
+    postprocessing: bool,
+    overwrite: bool,
+    device: str,
+    workspace: Path | str | None,
+    progress: Progress,
+    notify: Callable[[str], None],
+    announce: Callable[[dict[str, object]], None],
+) -> Segmented:
+    """What `predict` does but for pictures; `overlay` makes sure that there will be room for them."""
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(one) for one in inputs]
     models = choose_models(model, dataset, configuration, folds, workspace)
     chosen = pick_device(device)
@@ -123,19 +177,20 @@ def predict(
     if models.reason:
         notify(models.reason)
     target = Path(output)
-    if any(one.is_dir() and one.resolve() == target.resolve() for one in sources):
-        raise AutosegError(
-            f"{target} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
-        )
+    require_elsewhere(target, sources)
     cases = find_all_cases(sources, trained[0].plan.dataset.channel_names, stack=trained[0].plan.dataset.stack)
     require_writable(target)
     if trained[0].task != "segmentation":
-        _require_no_classes(trained[0], probabilities=probabilities, uncertainty=uncertainty)
+        _require_no_classes(trained[0], probabilities=probabilities, uncertainty=uncertainty, overlay=overlay)
         started = time.monotonic()
         sweep(target)
         reconstructor, by = place_reconstructor(trained[0].models, chosen, step=step, mirror=mirror)
-        done = reconstruct_cases(reconstructor, cases, target, by, overwrite=overwrite, progress=progress)
-        return _predicted(done, (by,), (), None, reconstructor.execution.describe(), started)
+        made = reconstruct_cases(reconstructor, cases, target, by, overwrite=overwrite, progress=progress)
+        return Segmented(_predicted(made, (by,), (), None, reconstructor.execution.describe(), started), tuple(cases), reconstructor.plan)
+    if overlay:
+        from autoseg.api._overlays import require_room
+
+        require_room([target / f"{case.name}{trained[0].plan.dataset.file_ending}" for case in cases], target, overwrite=overwrite)
     segmenter, made_by = place_together(trained, chosen, step=step, mirror=mirror)
     for folders, source in zip(models.members, made_by, strict=True):
         _notice_other_previous(folders, source, notify)
@@ -155,7 +210,8 @@ def predict(
 
         draw_doubtful(cases, outcome.files, segmenter.plan, target)
     doubt = target / TABLE if uncertainty else None
-    return _predicted(outcome, made_by, tuple(rule.describe() for rule in rules), doubt, segmenter.execution.describe(), started)
+    predicted = _predicted(outcome, made_by, tuple(rule.describe() for rule in rules), doubt, segmenter.execution.describe(), started)
+    return Segmented(predicted, tuple(cases), segmenter.plan)
 
 
 def _predicted(
@@ -163,16 +219,30 @@ def _predicted(
 ) -> Predicted:
     return Predicted(
         outcome.files, outcome.skipped, made_by[0].dataset, " + ".join(source.configuration for source in made_by),
-        tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), rules, uncertainty, execution, time.monotonic() - started,
+        tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), rules, uncertainty, (), execution, time.monotonic() - started,
         made_by[0].task,
     )  # fmt: skip
 
 
-def _require_no_classes(trained: TrainedFolds, *, probabilities: bool, uncertainty: bool) -> None:
-    if probabilities or uncertainty:
-        option = "--probabilities" if probabilities else "--uncertainty"
+def require_elsewhere(target: Path, sources: Sequence[Path]) -> None:
+    """Make sure that results are not written among scans.
+
+    Raises
+    ------
+    AutosegError
+        they would be
+    """
+    if any(one.is_dir() and one.resolve() == target.resolve() for one in sources):
         raise AutosegError(
-            f"'{trained.configuration_name}' was trained for the task {trained.task} and knows no classes: {option} is for segmentations."
+            f"{target} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
+        )
+
+
+def _require_no_classes(trained: TrainedFolds, **wanted: bool) -> None:
+    said = {"overlay": "marking structures (--overlay, autoseg locate)"}
+    if asked := [said.get(name, f"--{name}") for name, wished in wanted.items() if wished]:
+        raise AutosegError(
+            f"'{trained.configuration_name}' was trained for the task {trained.task} and knows no classes: {listing(asked)} is for segmentations."
         )
 
 

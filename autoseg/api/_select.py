@@ -159,7 +159,7 @@ class _Bench:
 
     def _can_predict_together(self, members: Members) -> bool:
         """Configurations that resize whole images have no mean with those that crop them, see `decide`."""
-        return len({self.compared[name].plan.configuration(name).resampling.resize is None for name in members}) == 1
+        return len({_resizes(self.compared[name]) for name in members}) == 1
 
     def rules(self, members: Members, progress: Progress) -> RuleChoice:
         """The post-processing of a candidate."""
@@ -240,9 +240,16 @@ def _remarks(place: Workspace, dataset: str, compared: Sequence[OutOfFold], shar
     for one in compared:
         if missing := [str(fold) for fold in range(count) if str(fold) not in one.weights]:
             remarks.append(f"{one.name} lacks fold {listing(missing)}, of {count}.")
+    whole = [one.name for one in compared if _resizes(one)]
+    if cropped := [one.name for one in compared if whole and not _resizes(one)]:
+        remarks.append(f"{listing(whole)} resizes whole images, {listing(cropped)} crops them: ensembles of both are not compared.")
     if len(shared) < FEW:
         remarks.append(f"{counted(len(shared), 'case')}: so few say little about which is best, and about post-processing.")
     return tuple(remarks)
+
+
+def _resizes(one: OutOfFold) -> bool:
+    return one.plan.configuration(one.name).resampling.resize is not None
 
 
 def _labelled(known: Mapping[str, Case], names: Iterable[str], raw: Path) -> list[Case]:

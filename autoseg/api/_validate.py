@@ -17,11 +17,13 @@ from autoseg.inference.cascade import load_trained
 from autoseg.inference.model_folder import fold_of
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import Source, is_finished, predict_cases, record_of
+from autoseg.inference.timing import TIMING, MemoryWatch, TimingRecord, describe_machine
 from autoseg.progress import Progress, duration, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
 
 SHOWN = 4  # cases in the picture: from the worst to the best
+METRICS = ("metrics.csv", "metrics.json")
 
 
 def validate(
@@ -36,8 +38,8 @@ def validate(
 ) -> Evaluation | ReconstructionScores:
     """Predict and judge cases with the model in `folder`.
 
-    Writes `validation/` (segmentations, and probabilities for a later selection), `metrics.csv`, `metrics.json`, `validation.png` (cases) and
-    `scores.png` into it. Of networks that give the image again see `validate_reconstruction`.
+    Writes `validation/` (segmentations, probabilities for a later selection, and what they took), `metrics.csv`, `metrics.json`, `validation.png`
+    (cases) and `scores.png` into it. Of networks that give the image again see `validate_reconstruction`.
 
     Parameters
     ----------
@@ -53,6 +55,7 @@ def validate(
     AutosegError
         a case cannot be read, predicted or judged (names it); what was finished before stays
     """
+    watch = MemoryWatch(device)
     trained = load_trained([folder], previous_fold=fold_of(folder))
     if trained.task != "segmentation":
         return validate_reconstruction(folder, trained, cases, device, shapes=shapes, progress=progress, notify=notify, stage=stage)
@@ -63,7 +66,8 @@ def validate(
     time = f": about {duration(max(1.0, segmenter.expected_seconds(shapes[name] for name in ahead)))}" if shapes is not None else ""
     there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
     notify(f"Validation of {counted(len(cases), 'case')} at full resolution{there} ({segmenter.execution.describe()}){time}.")
-    outcome = predict_cases(segmenter, cases, output, source, probabilities=True, progress=progress, stage=stage)
+    timing = TimingRecord(output / TIMING, segmenter.execution.describe(), describe_machine(device), watch)
+    outcome = predict_cases(segmenter, cases, output, source, probabilities=True, timed=timing.add, progress=progress, stage=stage)
     references = {case.name: case.label for case in cases if case.label}
     targets = targets_learned(labels, regions=segmenter.plan.learns_regions)
     evaluation = evaluate_folder(outcome.files, references, labels, targets=targets, progress=progress)
@@ -88,9 +92,11 @@ def draw_cases(
 
 
 def _validation_folder(folder: Path, source: Source) -> Path:
-    """Where the validation's predictions go; those of weights that are no more, or that nothing accounts for, are removed."""
+    """Where the validation's predictions go; those of weights that are no more, or that nothing accounts for, are removed with their metrics."""
     output = folder / "validation"
     if output.is_dir() and (not (output / RECORD).is_file() or read_json(output / RECORD) != record_of(source)):
+        for name in METRICS:
+            (folder / name).unlink(missing_ok=True)
         remove_folder(output)
     return output
 

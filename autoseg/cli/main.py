@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from autoseg.cli import check, compare, crossval, demo, ensemble, evaluate, plan, predict, recipes, select, train
+from autoseg.cli import check, compare, crossval, demo, ensemble, evaluate, leaderboard, locate, plan, predict, recipes, select, train
 from autoseg.cli.console import resumable
 from autoseg.errors import AutosegError, Interrupted
 
@@ -27,8 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    check.check, recipes.recipes, plan.plan, train.train, crossval.crossval, select.select, predict.predict, ensemble.ensemble, evaluate.evaluate,
-    compare.compare, demo.demo,
+    check.check, recipes.recipes, plan.plan, train.train, crossval.crossval, leaderboard.leaderboard, select.select, predict.predict, locate.locate,
+    ensemble.ensemble, evaluate.evaluate, compare.compare, demo.demo,
 ):  # fmt: skip
     app.command()(resumable()(command))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, show_table, showing_progress
-from autoseg.errors import counted
+from autoseg.errors import counted, listing
 from autoseg.progress import duration
 
 SHOWN = 5  # doubtful cases in the table
@@ -27,6 +27,9 @@ def predict(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also write maps of entropy and disagreement, and which cases to look at first.")
     ] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also draw contours on every scan: overlays/<case>.png, and overlays.png of all.")
+    ] = False,
     postprocessing: Annotated[bool, typer.Option("--postprocessing/--no-postprocessing", help="Apply the rules that autoseg select found.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
     device: DeviceOption = "auto",
@@ -40,8 +43,8 @@ def predict(
     with showing_progress() as progress:
         predicted = api.predict(
             [*inputs, *(more or [])], output, dataset=dataset, configuration=configuration, folds=folds, model=model, step=step, mirror=mirror,
-            probabilities=probabilities, uncertainty=uncertainty, postprocessing=postprocessing, overwrite=overwrite, device=device,
-            workspace=workspace, progress=progress, notify=note, announce=lambda understood: headline("predict", **understood),
+            probabilities=probabilities, uncertainty=uncertainty, overlay=overlay, postprocessing=postprocessing, overwrite=overwrite,
+            device=device, workspace=workspace, progress=progress, notify=note, announce=lambda understood: headline("predict", **understood),
         )  # fmt: skip
     if as_json:
         import json
@@ -51,6 +54,8 @@ def predict(
     if predicted.uncertainty:
         show_doubtful(predicted.uncertainty)
         typer.echo(f"Written: {predicted.uncertainty}, and beside it maps and most_doubtful.png in uncertainty/")
+    if predicted.overlays:
+        typer.echo(f"Drawn: {listing(predicted.overlays)}, and every case in {output / 'overlays'}")
     done = len(predicted.files) - len(predicted.skipped)
     what = {"anomaly": "searched for anomalies", "denoising": "denoised"}.get(predicted.task, "segmented")
     typer.echo(f"{counted(done, 'case')} {what} in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")

@@ -7,7 +7,7 @@
 - A case without a number (a structure that is empty on both sides, under some schemes) is passed over and counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ METRICS = ("dice", "hd95")
 SEED, DRAWS = 0, 5000
 _CHUNK = 250  # resamples held at once
 _NEEDED = ("case", "target", "region", "scheme", "dice")
+_Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,13 @@ class CrossValidation:
         return found.iloc[0]
 
 
-def read_metrics(path: Path) -> pd.DataFrame:
+def read_metrics(path: Path, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
     """The table of an evaluation, as `Evaluation.write` leaves it.
+
+    Parameters
+    ----------
+    path : `metrics.csv`
+    metrics : columns that must hold numbers, where they are there
 
     Raises
     ------
@@ -78,19 +84,20 @@ def read_metrics(path: Path) -> pd.DataFrame:
         raise AutosegError(f"{path} lacks the columns {', '.join(missing)}. Is it the table of an evaluation? Remove it and validate the fold again.")
     if table.empty:
         raise AutosegError(f"{path} holds no case. Remove it and validate the fold again.")
-    for name in [name for name in METRICS if name in table]:
+    for name in [name for name in metrics if name in table]:
         strange = table[name].notna() & pd.to_numeric(table[name], errors="coerce").isna()
         _refuse(path, table[strange], name, "is no number")
     _refuse(path, table[~table["region"].astype(str).isin(["True", "False"])], "region", "is neither True nor False")
     return table
 
 
-def cross_validate(tables: Mapping[str, pd.DataFrame], *, seed: int = SEED, draws: int = DRAWS) -> CrossValidation:
+def cross_validate(tables: Mapping[str, pd.DataFrame], *, metrics: Sequence[str] = METRICS, seed: int = SEED, draws: int = DRAWS) -> CrossValidation:
     """Put the validations of several folds together.
 
     Parameters
     ----------
     tables : fold -> its table, at least one; columns case, target, region, scheme, dice, and where distances were measured hd95, hd95_convention
+    metrics : columns to put together, where they are there
     seed, draws : of the bootstrap
 
     Raises
@@ -106,9 +113,12 @@ def cross_validate(tables: Mapping[str, pd.DataFrame], *, seed: int = SEED, draw
     regions = {str(target): bool(region) for target, region in zip(together["target"], together["region"], strict=True)}
     leading = [target for target in order if not regions[target]] or order
     rows, means = [], pd.DataFrame()
-    for metric in [name for name in METRICS if name in together]:
-        values = together.pivot(index=["fold", "case"], columns="target", values=metric)[order].astype(float)
-        rows += _rows(metric, values, leading, regions, list(tables), seed, draws)
+    blocks = {
+        name: together.pivot(index=["fold", "case"], columns="target", values=name)[order].astype(float) for name in metrics if name in together
+    }
+    intervals = _intervals(blocks, leading, seed, draws)
+    for metric, values in blocks.items():
+        rows += _rows(metric, values, leading, regions, list(tables), intervals[metric])
         means = values[leading].mean(axis=1).rename("dice").reset_index() if metric == "dice" else means
     counts = {fold: int(table["case"].nunique()) for fold, table in tables.items()}
     return CrossValidation(scheme, convention, counts, pd.DataFrame(rows), means)
@@ -140,16 +150,23 @@ def bootstrap_means(values_NT: NDArray[np.float64], leading: NDArray[np.bool_], 
     return np.concatenate(parts)
 
 
+def _intervals(blocks: Mapping[str, pd.DataFrame], leading: list[str], seed: int, draws: int) -> dict[str, _Ends]:
+    """For each metric the ends of the intervals of the mean over the leading structures, then of each; empty for a single case."""
+    first = next(iter(blocks.values()))
+    if len(first) < 2:
+        return dict.fromkeys(blocks, (np.empty(0), np.empty(0)))
+    chosen, width = np.array([target in leading for target in first.columns]), len(first.columns)
+    values = np.column_stack([block.sort_index(level="case").to_numpy() for block in blocks.values()])
+    means = bootstrap_means(values, np.tile(chosen, len(blocks)), seed=seed, draws=draws)[:, 1:]  # cases are drawn once for all metrics
+    parts = [means[:, place * width : (place + 1) * width] for place in range(len(blocks))]
+    return {metric: _interval(np.column_stack([_mean(part[:, chosen]), part])) for metric, part in zip(blocks, parts, strict=True)}
+
+
 def _rows(
-    metric: str, values: pd.DataFrame, leading: list[str], regions: Mapping[str, bool], folds: list[str], seed: int, draws: int
+    metric: str, values: pd.DataFrame, leading: list[str], regions: Mapping[str, bool], folds: list[str], interval: _Ends
 ) -> list[dict[str, object]]:
     """The summary's rows of one metric; `values` has a row for each (fold, case) and a column for each target."""
-    chosen = np.array([target in leading for target in values.columns])
-    low, high = (
-        _interval(bootstrap_means(values.sort_index(level="case").to_numpy(), chosen, seed=seed, draws=draws))
-        if len(values) > 1
-        else _interval(np.empty((0, 0)))
-    )
+    low, high = interval
     by_fold = {fold: pd.DataFrame(values.xs(fold, level="fold")) for fold in folds}
     rows: list[dict[str, object]] = []
     over = OVER_REGIONS if regions[leading[0]] else OVER_CLASSES
@@ -188,7 +205,7 @@ def _mean_of_means(values: pd.DataFrame) -> float:
     return float(pd.Series(values.mean()).mean())
 
 
-def _interval(means_D: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _interval(means_D: NDArray[np.float64]) -> _Ends:
     """The 2.5th and 97.5th percentile of each column; not a number where a column has none."""
     columns = [column[np.isfinite(column)] for column in means_D.T]
     ends = [np.percentile(column, (2.5, 97.5)) if len(column) else (np.nan, np.nan) for column in columns]

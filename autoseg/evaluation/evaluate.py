@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from autoseg.data.dataset import Labels
+from autoseg.data.pictures import is_sheet
 from autoseg.errors import AutosegError, GeometryMismatch, listing
 from autoseg.evaluation.distances import ASSD_POOLED, surface_measures
 from autoseg.evaluation.pair import Pair, pair_up
@@ -157,7 +158,7 @@ def evaluate_folder(
 
 
 def label_files(folder: Path) -> dict[str, Path]:
-    """The label files in a folder, each named after its case.
+    """The label files in a folder, each named after its case; sheets of pictures are none.
 
     Returns
     -------
@@ -172,7 +173,7 @@ def label_files(folder: Path) -> dict[str, Path]:
         raise AutosegError(f"{folder} is not a folder: give the folder that holds the label files.")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file() or suffix_of(path) is None:
+        if path.name.startswith(".") or not path.is_file() or suffix_of(path) is None or is_sheet(path):
             continue
         case = stem_of(path)
         if case in files:

@@ -50,9 +50,14 @@ class Model:
 
     @property
     def mirror_axes(self) -> tuple[int, ...]:
-        """Axes of the patch to mirror in prediction: the plan's, as far as training mirrored them; others would show the network the unknown."""
-        learned = self.configuration.training.recipes[self.recipe].augmentation.mirror_axes  # type: ignore[index]
-        return tuple(axis for axis in self.configuration.inference.mirror_axes if axis in learned)
+        """Axes of the patch to mirror in prediction."""
+        return mirror_axes(self.configuration, self.recipe)
+
+
+def mirror_axes(configuration: Configuration, recipe: str) -> tuple[int, ...]:
+    """Axes of the patch to mirror in prediction: the plan's, as far as the recipe mirrored them; others would show the network the unknown."""
+    learned = configuration.training.recipes[recipe].augmentation.mirror_axes  # type: ignore[index]
+    return tuple(axis for axis in configuration.inference.mirror_axes if axis in learned)
 
 
 def start_model_folder(folder: Path, plan: Plan, configuration_name: str, fold: str, recipe: str) -> None:

@@ -9,6 +9,7 @@
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ from autoseg.progress import Progress, silent
 Made = TypeVar("Made")
 Given = TypeVar("Given", covariant=True)
 Report = Callable[[int, int], None]
+Timed = Callable[[str, float, float], None]
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def predict_cases(
     finish: Callable[[LabelMap], LabelMap] | None = None,
     rules: Sequence[Mapping[str, object]] = (),
     overwrite: bool = False,
+    timed: Timed = lambda case, seconds, elapsed: None,
     progress: Progress = silent,
     stage: str = "predict",
 ) -> Outcome:
@@ -108,6 +111,7 @@ def predict_cases(
     finish : post-processing, applied to the segmentation before it is written; probabilities and uncertainty stay as they are
     rules : the same in plain values, for the record; given exactly where `finish` is
     overwrite : predict finished cases again, and replace another model's predictions
+    timed : told of each case the seconds from its being ready to its segmentation, and its share of the clock on the wall (see `timing.py`)
 
     Raises
     ------
@@ -139,7 +143,7 @@ def predict_cases(
         _write(case, prediction, files[case.name], finish, table)
 
     waiting = [case for case in cases if overwrite or not finished(case)]
-    skipped = _in_turn(cases, waiting, lambda case: _read(case, segmenter), predict, write, progress, stage)
+    skipped = _in_turn(cases, waiting, lambda case: _read(case, segmenter), predict, write, progress, stage, timed)
     return Outcome(files, skipped)
 
 
@@ -182,6 +186,7 @@ def _in_turn(
     write: Callable[[Case, Made], None],
     progress: Progress,
     stage: str,
+    timed: Timed = lambda case, seconds, elapsed: None,
 ) -> tuple[str, ...]:
     """Predict the cases that wait, one after the other, while the next is read and the last written; names of those that do not wait."""
     waiting_names = {case.name for case in waiting}
@@ -190,6 +195,7 @@ def _in_turn(
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
         upcoming = reader.submit(read, waiting[0]) if waiting else None
         writing: Future[None] | None = None
+        begun = time.perf_counter()
         for index, case in enumerate(waiting):
             if upcoming is None:
                 break
@@ -199,13 +205,18 @@ def _in_turn(
             def report(done: int, total: int, place: int = index, name: str = case.name) -> None:
                 progress(stage, 1000 * place + 1000 * done // total, 1000 * len(waiting), f"case {place + 1} of {len(waiting)}: {name}")
 
+            started = time.perf_counter()
             with naming(case):
                 made = predict(ready, report)
+            seconds = time.perf_counter() - started
             if writing is not None:
                 writing.result()
             writing = writer.submit(write, case, made)
-        if writing is not None:
-            writing.result()
+            if upcoming is None:
+                writing.result()
+            ended = time.perf_counter()
+            timed(case.name, seconds, ended - begun)
+            begun = ended
     return skipped
 
 

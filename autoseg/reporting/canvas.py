@@ -5,7 +5,7 @@
 - Names that a user chose are drawn as they are: a `$` starts no formula, a leading `_` hides no legend entry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
+from PIL import Image
 
 from autoseg.files import atomic
 
@@ -52,8 +53,12 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save(figure: Figure, target: Path) -> None:
+def save(figure: Figure, target: Path, *, notes: Mapping[str, str] | None = None) -> None:
     """Write a figure as PNG, whole or not at all.
+
+    Parameters
+    ----------
+    notes : text that the file keeps, and `notes_of` reads
 
     Raises
     ------
@@ -62,7 +67,16 @@ def save(figure: Figure, target: Path) -> None:
     """
     with atomic(target) as temporary:
         # zlib's default level takes as long as drawing
-        figure.savefig(temporary, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
+        figure.savefig(temporary, format="png", dpi=DPI, pil_kwargs={"compress_level": 1}, metadata=dict(notes or {}))
+
+
+def notes_of(picture: Path) -> dict[str, str]:
+    """The text that a PNG keeps; none where there is no such file, or it cannot be read."""
+    try:
+        with Image.open(picture) as opened:
+            return {str(key): value for key, value in opened.info.items() if isinstance(value, str)}
+    except (OSError, SyntaxError, ValueError):  # what PIL raises for what is no picture
+        return {}
 
 
 def write(figure: Figure, x: float, y: float, text: str, **style: Any) -> Text:

@@ -4,14 +4,13 @@
 - Laid out in inches by hand: every panel has its place, and a picture of any number of rows looks the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from autoseg.data.dataset import Labels
@@ -20,19 +19,15 @@ from autoseg.imaging.image import Affine, Spacing3
 from autoseg.reporting import canvas
 from autoseg.reporting.panels import DIFFERENCES, UNCERTAIN, Panel, add_panel, classes_of, heat_colour, legend_of, take_panel
 from autoseg.reporting.planes import largest_slice, view
+from autoseg.reporting.sheet import LETTER, MARGIN, new_sheet
 
 MOST_ROWS = 100
 
 # Inches
 _PANEL = 2.4
 _GAP = 0.06
-_MARGIN = 0.2
-_TITLE = 0.36
 _HEADING = 0.22
 _CAPTION = 0.3
-_LEGEND_LINE = 0.22
-_LETTER = 0.075  # width of a letter of 9 points
-_TITLE_LETTER = 0.12
 
 
 @dataclass(frozen=True)
@@ -96,8 +91,8 @@ def draw_comparison(rows: Sequence[Comparison], target: Path, *, labels: Labels 
 
     heights = [_PANEL * float(np.clip(panel.size[0] / panel.size[1], 0.4, 1.3)) for panel in panels]
     width = len(contents) * (_PANEL + _GAP) - _GAP
-    sheet = _sheet(width, _HEADING + sum(heights) + _CAPTION * len(rows), title, legend)
-    lefts = [_MARGIN + column * (_PANEL + _GAP) for column in range(len(contents))]
+    sheet = new_sheet(width, _HEADING + sum(heights) + _CAPTION * len(rows), title, legend)
+    lefts = [MARGIN + column * (_PANEL + _GAP) for column in range(len(contents))]
     y = sheet.top - 0.1
     for left, content in zip(lefts, contents, strict=True):
         canvas.write(sheet.figure, left, y, content.capitalize(), color=canvas.QUIET, va="top")
@@ -110,36 +105,12 @@ def draw_comparison(rows: Sequence[Comparison], target: Path, *, labels: Labels 
     canvas.save(sheet.figure, target)
 
 
-@dataclass(frozen=True)
-class _Sheet:
-    """A figure with title and legend in place; `top`, in inches from below, is where the content starts."""
-
-    figure: Figure
-    top: float
-
-
-def _sheet(width: float, height: float, title: str, legend: Mapping[str, canvas.Colour]) -> _Sheet:
-    """Make room, in inches, for content of that size within margins, a title above and a legend below."""
-    entries = [len(name) * _LETTER + 0.5 for name in legend] or [0.0]
-    columns = len(legend) if sum(entries) <= width else max(1, int(width / max(entries)))
-    foot = 0.1 + _LEGEND_LINE * -(-len(legend) // columns) if legend else 0.0
-    top = _MARGIN + foot + height
-    figure = canvas.new_figure(width + 2 * _MARGIN, top + (_TITLE if title else 0.0) + _MARGIN)
-    if title:
-        canvas.write(figure, _MARGIN, top + _TITLE, canvas.shortened(title, int(width / _TITLE_LETTER)), fontsize=12, fontweight="bold", va="top")
-    if legend:
-        patches = [Patch(color=colour) for colour in legend.values()]
-        place = (_MARGIN / (width + 2 * _MARGIN), 0.6 * _MARGIN / float(figure.get_size_inches()[1]))
-        canvas.add_legend(figure, patches, list(legend), ncols=columns, loc="lower left", bbox_to_anchor=place, borderaxespad=0.0, borderpad=0.0)
-    return _Sheet(figure, top)
-
-
 def _caption(figure: Figure, width: float, y: float, row: Comparison, panel: Panel) -> None:
     """The case's name at the left, what is known about it at the right; a name too long for the line is cut."""
     facts = "  ·  ".join(filter(None, (row.note, _position(panel, row.image))))
-    room = max(8, int(width / _LETTER) - len(facts) - 2)
-    canvas.write(figure, _MARGIN, y, canvas.shortened(row.name, room), fontweight="bold")
-    canvas.write(figure, _MARGIN + width, y, facts, color=canvas.QUIET, ha="right")
+    room = max(8, int(width / LETTER) - len(facts) - 2)
+    canvas.write(figure, MARGIN, y, canvas.shortened(row.name, room), fontweight="bold")
+    canvas.write(figure, MARGIN + width, y, facts, color=canvas.QUIET, ha="right")
 
 
 def _position(panel: Panel, image: NDArray[Any]) -> str:

@@ -1,11 +1,11 @@
-"""One panel of an overlay: a slice in grey with classes, or differences, on it.
+"""One panel of an overlay: a slice in grey, or in its own colours, with classes, outlines or differences on it.
 
 - Colours are blended at the slice's own resolution; outlines follow the edges of voxels smoothly. All of it is to scale in millimetres.
 - Empty margins of the scan are cut off, never a label.
 - Differences speak of foreground: found though not there, missed, or found under another class's name. Ignored voxels never differ.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ UNCERTAIN = {"hardly uncertain": 0.2, "uncertain": 0.6, "nothing known": 1.0}
 _OPACITY = 0.5
 _DIFFERENCE_OPACITY = 0.8
 _CONTOUR = (0.35, 0.85, 1.0)  # of what was segmented; no colour of uncertainty
+_RIM, _WIDEST_RIM = 1.2, 2.4  # points that the edges of structures have more than of those above them
+_HALO, _HALO_COLOUR = 1.0, (0.1, 0.1, 0.1)  # parts an edge from any picture
 _DIMMED = 0.6  # the scan under differences, so that yellow stays visible on bright tumours
 _MARGIN = 0.03  # of the content's longer side is kept around it
 
@@ -44,6 +46,7 @@ class Panel:
     pixel : height and width of a pixel in mm
     view : how the slice was taken
     index : which slice along `view.axis`
+    colours : of a picture, (rows, columns, 3) in 0..1, shown instead of grey; or None
     """
 
     grey: NDArray[np.float64]
@@ -53,6 +56,7 @@ class Panel:
     view: View
     index: int
     uncertainty: NDArray[np.float64] | None = None
+    colours: NDArray[np.float64] | None = None
 
     @property
     def size(self) -> tuple[float, float]:
@@ -71,6 +75,8 @@ def take_panel(
     spacing: Spacing3,
     window: tuple[float, float] | None = None,
     uncertainty_ZYX: NDArray[Any] | None = None,
+    colours_CZYX: NDArray[Any] | None = None,
+    whole: bool = False,
 ) -> Panel:
     """Take slice `index` of a case.
 
@@ -82,10 +88,12 @@ def take_panel(
     spacing : mm along Z, Y, X
     window : intensities shown as black and as white; None: percentiles 0.5 and 99.5 of the slice
     uncertainty_ZYX : 0..1, of the same shape, or None
+    colours_CZYX : red, green and blue in 0..1, or None
+    whole : cut nothing off
 
     Returns
     -------
-    Panel, cut to what is brighter than black and to the labels
+    Panel, cut to what is brighter than black and to the labels unless it is to be whole
     """
     grey = _grey(upright(image_ZYX, index, how), window)
     prediction = upright(prediction_ZYX, index, how)
@@ -94,9 +102,10 @@ def take_panel(
     if reference is not None:
         content |= reference != 0
     pixel = pixel_size(spacing, how)
-    cut = _bounding_box(content, pixel)
+    cut = (slice(None), slice(None)) if whole else _bounding_box(content, pixel)
     doubt = None if uncertainty_ZYX is None else upright(uncertainty_ZYX, index, how)[cut].astype(np.float64)
-    return Panel(grey[cut], prediction[cut], None if reference is None else reference[cut], pixel, how, index, doubt)
+    colours = None if colours_CZYX is None else np.stack([upright(channel, index, how)[cut] for channel in colours_CZYX], axis=-1).astype(np.float64)
+    return Panel(grey[cut], prediction[cut], None if reference is None else reference[cut], pixel, how, index, doubt, colours)
 
 
 def classes_of(panels: Iterable[Panel], labels: Labels | None) -> Labels:
@@ -159,9 +168,31 @@ def add_panel(figure: Figure, box: tuple[float, float, float, float], panel: Pan
         for k in np.unique(shown):
             if k > 0:
                 _outline(axes, panel, shown == k, colours[int(k) - 1], 1.1)
-    if sides and panel.view.ends is not None:
-        _letter(axes, 0.02, panel.view.ends[0], "left")
-        _letter(axes, 0.98, panel.view.ends[1], "right")
+    if sides:
+        _sides(axes, panel)
+
+
+def add_outlines(
+    figure: Figure, box: tuple[float, float, float, float], panel: Panel, structures: Sequence[tuple[Sequence[int], canvas.Colour]], *, edge: float
+) -> None:
+    """Draw a slice with the edges of structures, which may overlap, and the letters of the patient's sides where they are known.
+
+    Parameters
+    ----------
+    figure : what to draw on
+    box : left, bottom, width, height in inches; the slice is fitted in, the rest is black
+    panel : the slice
+    structures : the label values that each unites, and its colour; later over earlier, which are wider, so that of edges at one place all are seen
+    edge : width of the uppermost, in points
+    """
+    axes = _axes(figure, box, panel)
+    _show(axes, panel.grey if panel.colours is None else panel.colours, panel)
+    widths = [edge + min(_RIM * above, _WIDEST_RIM) for above in reversed(range(len(structures)))]
+    for (values, _), width in zip(structures, widths, strict=True):
+        _outline(axes, panel, np.isin(panel.prediction, values), _HALO_COLOUR, width + _HALO)
+    for (values, colour), width in zip(structures, widths, strict=True):
+        _outline(axes, panel, np.isin(panel.prediction, values), colour, width)
+    _sides(axes, panel)
 
 
 def _grey(plane: NDArray[Any], window: tuple[float, float] | None) -> NDArray[np.float64]:
@@ -195,8 +226,8 @@ def _axes(figure: Figure, box: tuple[float, float, float, float], panel: Panel) 
     return axes
 
 
-def _show(axes: Axes, grey: NDArray[np.float64], panel: Panel) -> None:
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=1, **_placed(axes, panel), interpolation="bilinear")
+def _show(axes: Axes, picture: NDArray[np.float64], panel: Panel) -> None:
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, **_placed(axes, panel), interpolation="bilinear")
 
 
 def _paint(axes: Axes, panel: Panel, index: NDArray[np.integer], colours: tuple[canvas.Colour, ...], opacity: float) -> None:
@@ -233,6 +264,12 @@ def _outline(axes: Axes, panel: Panel, mask: NDArray[np.bool_], colour: canvas.C
     y, x = (np.arange(-1, n + 1) + 0.5 for n in (rows, columns))
     if mask.any():
         axes.contour(x * panel.pixel[1], y * panel.pixel[0], padded, levels=[0.5], colors=[colour], linewidths=width)
+
+
+def _sides(axes: Axes, panel: Panel) -> None:
+    if panel.view.ends is not None:
+        _letter(axes, 0.02, panel.view.ends[0], "left")
+        _letter(axes, 0.98, panel.view.ends[1], "right")
 
 
 def _letter(axes: Axes, x: float, text: str, side: str) -> None:

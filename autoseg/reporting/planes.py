@@ -65,10 +65,10 @@ def pixel_size(spacing: Spacing3, how: View) -> tuple[float, float]:
     return (columns, rows) if how.transpose else (rows, columns)
 
 
-def largest_slice(foreground_ZYX: NDArray[np.bool_]) -> int:
-    """Index along Z of the slice with most foreground; the middle one where there is none."""
-    area_Z = np.count_nonzero(foreground_ZYX, axis=(1, 2))
-    return int(area_Z.argmax()) if area_Z.any() else len(area_Z) // 2
+def largest_slice(foreground_ZYX: NDArray[np.bool_], axis: int = 0) -> int:
+    """Index along `axis` (0 Z, 1 Y, 2 X) of the slice with most foreground; the middle one where there is none."""
+    area = np.count_nonzero(foreground_ZYX, axis=tuple(other for other in range(3) if other != axis))
+    return int(area.argmax()) if area.any() else len(area) // 2
 
 
 def _orientation(affine: Affine) -> tuple[tuple[int, ...], tuple[bool, ...]]:

@@ -77,6 +77,22 @@ class RunLog:
         return time.monotonic() - start
 
 
+def read_end(folder: Path) -> tuple[int, float] | None:
+    """Steps and seconds of the training that lies in a model's folder, over all sittings; None where it has no log.
+
+    Raises
+    ------
+    AutosegError
+        the log is damaged
+    """
+    rows = _read(folder / LOG)
+    if not rows:
+        return None
+    if "elapsed_s" not in rows[-1]:
+        raise AutosegError(f"{folder / LOG} does not say how long the training took. Put it back, or start anew with --restart.")
+    return int(rows[-1]["step"]), rows[-1]["elapsed_s"]
+
+
 def _read(path: Path) -> list[Row]:
     if not path.is_file():
         return []

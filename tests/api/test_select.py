@@ -160,6 +160,18 @@ def test_a_reference_that_lies_elsewhere_is_named(both: Path, tmp_path: Path) ->
         autoseg.select(workspace=place, dataset=NAME, device="cpu")
 
 
+def test_ensembles_that_cannot_predict_are_not_compared(both: Path, tmp_path: Path) -> None:
+    place = tmp_path_with_raw(both, tmp_path)
+    shutil.copytree(both / "models", place / "models")
+    for path in place.glob(f"models/{NAME}/2d/fold_*/plan.json"):
+        content = json.loads(path.read_text())
+        content["configurations"]["2d"].setdefault("resampling", {})["resize"] = [24, 24]
+        path.write_text(json.dumps(content))
+    found = autoseg.select(workspace=place, dataset=NAME, device="cpu", force=True)
+    assert sorted(one.name for one in found.choice.candidates) == ["2d", "3d_fullres"]
+    assert found.selection.remarks[0] == "2d resizes whole images, 3d_fullres crops them: ensembles of both are not compared."
+
+
 def tmp_path_with_raw(both: Path, place: Path, *, copy: bool = False) -> Path:
     (place / "raw_data").mkdir()
     if copy:

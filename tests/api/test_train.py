@@ -10,7 +10,10 @@ import pytest
 from filelock import FileLock
 
 import autoseg
+from autoseg.api._fold import is_complete
 from autoseg.errors import AutosegError, Interrupted
+from autoseg.imaging.image import require_same_grid
+from autoseg.imaging.read import read_image, read_labels
 
 NAME = "DatasetPhantom20"
 
@@ -61,6 +64,47 @@ def test_a_run_keeps_its_seed_and_says_so(planned: Path) -> None:
     notes, _ = train(planned, "all", epochs=2, seed=4)
     assert "It keeps the seed that it began with, 3." in notes
     assert json.loads((trained.folder / "run.json").read_text())["seed"] == 3
+
+
+@pytest.mark.parametrize(("fold", "loss"), [("0", "validation"), ("all", "training")])
+def test_a_run_that_stopped_early_says_so_and_is_left(planned: Path, fold: str, loss: str) -> None:
+    plan = planned / "plans" / f"{NAME}.json"
+    before = plan.read_text()
+    content = json.loads(before)
+    for recipe in content["configurations"]["3d_fullres"]["training"]["recipes"].values():
+        recipe |= {"learning_rate": 1e-20, "schedule": "constant", "stop_after": 2, "keep": "best"}  # nothing is learned
+    plan.write_text(json.dumps(content))
+    notes, trained = train(planned, fold, epochs=50, restart=True)
+    why = f"stopped early after epoch {trained.steps}, because the {loss} loss had not improved for 2 epochs"
+    assert trained.steps < 50 and f"The training {why}." in notes
+    assert is_complete(trained.folder)
+    kept = (trained.folder / "weights.safetensors").read_bytes()
+    for options, asked in (({}, ""), ({"epochs": 50}, ""), ({"epochs": 90}, ", so it does not go on for 90 steps")):
+        notes, again = train(planned, fold, **options)
+        assert notes[0] == (
+            f"The run in {trained.folder} {why}{asked}; only what is missing is done. To train longer, raise stop_after in the plan and start anew"
+            " with --restart."
+        )
+        assert again.steps == trained.steps and (trained.folder / "weights.safetensors").read_bytes() == kept
+    plan.write_text(before)
+    train(planned, fold, epochs=1, restart=True)  # as the other tests expect it
+
+
+def test_a_plan_of_before_the_later_keys_goes_on(planned: Path) -> None:
+    """Neither the plan in the run's folder nor its checkpoint knows them."""
+    _, trained = train(planned, "all", epochs=2, restart=True)
+    path, later = trained.folder / "plan.json", {"focal_gamma", "tversky_beta", "patches_per_case", "slices"}
+    content = json.loads(path.read_text())
+    for configuration in content["configurations"].values():
+        rules = configuration.get("training", {})
+        assert "inherits" in configuration or later <= rules.keys()
+        for key in later:
+            rules.pop(key, None)
+        for recipe in rules.get("recipes", {}).values():
+            for key in ("schedule", "plateau_factor", "plateau_patience", "smallest_learning_rate", "keep"):
+                recipe.pop(key, None)
+    path.write_text(json.dumps(content))
+    assert train(planned, "all", epochs=3)[1].steps == 3
 
 
 def test_validation_says_how_long_it_will_take_and_what_is_there(planned: Path) -> None:
@@ -144,3 +188,21 @@ def test_the_plan_of_another_dataset_is_refused(planned: Path) -> None:
 def test_a_negative_seed_is_refused(planned: Path) -> None:
     with pytest.raises(AutosegError, match=r"--seed -1: a seed is 0 or more"):
         train(planned, "0", epochs=1, seed=-1)
+
+
+def test_resized_images_of_some_channels_from_plan_to_prediction(planned: Path, tmp_path: Path) -> None:
+    path = planned / "plans" / f"{NAME}.json"
+    content = json.loads(path.read_text())
+    content["configurations"]["sized"] = {
+        "inherits": "2d", "resampling": {"resize": [32, 16]},
+        "normalization": [{"channel": "T1", "scheme": "clahe"}, {"channel": "T2", "scheme": "percentile_to_0_1"}],
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    (trained,) = autoseg.train("sized", 0, workspace=planned, epochs=1, device="cpu")
+    assert trained.evaluation is not None
+    case = next((planned / "raw_data" / NAME).iterdir())
+    predicted = autoseg.predict(case, tmp_path / "out", model=trained.folder, device="cpu")
+    (file,) = predicted.files.values()
+    (scan,) = case.glob("*_t1.nii*")
+    image, labels = read_image((scan,)), read_labels(file)
+    require_same_grid(image.geometry, labels.geometry)

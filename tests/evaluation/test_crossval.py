@@ -47,6 +47,15 @@ def test_means_and_spreads_by_hand() -> None:
         found.row("core", "iou")
 
 
+def test_other_metrics_are_put_together_where_they_are_asked_for() -> None:
+    tables = {fold: one.assign(iou=one["dice"] / (2 - one["dice"])) for fold, one in FOLDS.items()}
+    found = cross_validate(tables, metrics=("dice", "iou", "nsd"))
+    assert found.row("core", "iou")["mean"] == pytest.approx(np.mean([0.8 / 1.2, 0.6 / 1.4, 0.1 / 1.9]))
+    dice = cross_validate(FOLDS).summary.query("metric == 'dice'")
+    pd.testing.assert_frame_equal(found.summary.query("metric == 'dice'"), dice)  # further metrics change nothing, intervals included
+    assert set(found.summary["metric"]) == {"dice", "iou"}
+
+
 def test_regions_lead_where_there_is_no_class() -> None:
     row = cross_validate({"0": table({"a": {"WT": 0.5, "TC": 0.7}})}).row()
     assert (row["target"], row["mean"]) == (OVER_REGIONS, pytest.approx(0.6))

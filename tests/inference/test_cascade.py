@@ -17,7 +17,7 @@ from autoseg.files import read_json
 from autoseg.imaging.image import Geometry, Image
 from autoseg.imaging.read import read_labels
 from autoseg.imaging.write import write_image
-from autoseg.inference.cascade import Cascade, load_trained, trained_on_others
+from autoseg.inference.cascade import Cascade, at_spacing, load_trained, trained_on_others
 from autoseg.inference.model_folder import Model, save_weights, start_model_folder, weights_fingerprint
 from autoseg.inference.predictor import Predictor
 from autoseg.inference.run import RECORD, Source, predict_cases, record_of
@@ -226,3 +226,12 @@ def test_weights_that_a_cascade_was_not_trained_on_are_known(models: Path) -> No
     (fold / "previous.json").write_text(json.dumps({"configuration": "small", "weights": known | {"1": "other"}}))
     assert trained_on_others(fold, source.previous) == ["1"]
     assert trained_on_others(fold, None) == []
+
+
+def test_ready_shapes_of_resized_configurations(small_plan: Plans) -> None:
+    coarse, sized = (small_plan(spacing=(2, 2, 2)), small_plan(resampling={"resize": (9, 8, 7)}))
+    slices = small_plan(patch=(16, 16), resampling={"resize": (30, 20)})
+    before, after, flat = (plan.configuration("small") for plan in (coarse, sized, slices))
+    assert at_spacing((20, 20, 20), before, after) == (9, 8, 7)
+    assert at_spacing((9, 8, 8), after, before) == (4, 4, 4)  # by the nominal spacing
+    assert at_spacing((5, 8, 8), flat, flat) == (5, 30, 20)

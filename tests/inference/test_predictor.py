@@ -23,6 +23,12 @@ from autoseg.planning.plan import Plan
 Plans, Models, Scans = Callable[..., Plan], Callable[..., Model], Callable[..., Any]
 NEAREST: dict[str, Any] = {"channels": ("t1",), "scheme": "none", "resampling": {"image_order": 0}}
 
+
+def resized(*sizes: int, **settings: Any) -> dict[str, Any]:
+    """Each voxel becomes one or several alike, so that nothing is lost on the way back."""
+    return {"resampling": {"image_order": 0, "resize": sizes}} | settings
+
+
 SAME = {"patch": (16, 16, 16), "spacing": (1.0, 1.0, 1.0)}
 GRIDS = [
     *[((19, 22, 25), (1.0, 1.0, 1.0), SAME | {"transpose": order}) for order in itertools.permutations(range(3))],
@@ -35,7 +41,13 @@ GRIDS = [
     ((7, 20, 23), (3.0, 1.0, 1.0), {"patch": (16, 16), "spacing": (1.0, 0.5)}),
     ((20, 7, 23), (1.0, 3.0, 1.0), {"patch": (16, 16), "spacing": (1.0, 0.5), "transpose": (1, 0, 2)}),
     ((1, 30, 20), (1.0, 1.0, 1.0), {"patch": (16, 16), "spacing": (1.0, 1.0)}),
-]
+    *[((10, 9, 12), (3.0, 1.0, 0.7), {"patch": (16, 16, 16)} | resized(*sizes, transpose=order)) for sizes, order in (
+        ((20, 18, 24), (0, 1, 2)), ((10, 9, 12), (0, 1, 2)), ((24, 30, 9), (2, 0, 1)), ((18, 20, 12), (1, 0, 2))
+    )],
+    ((8, 8, 8), (1.0, 1.0, 1.0), {"patch": (16, 16, 16)} | resized(16, 16, 16)),
+    ((7, 20, 23), (3.0, 1.0, 1.0), {"patch": (16, 16)} | resized(40, 46)),
+    ((20, 7, 23), (1.0, 3.0, 1.0), {"patch": (16, 16)} | resized(20, 46, transpose=(1, 0, 2))),
+]  # fmt: skip
 
 
 def soft_of(result: Prediction) -> np.ndarray:
@@ -260,3 +272,28 @@ def test_regions_are_the_mean_of_the_folds_logits(small_plan: Plans, random_mode
     for probability, value in zip(soft, TUMOUR["region_order"], strict=True):
         painted[probability > 0.5] = value
     np.testing.assert_array_equal(painted, result.labels.array)
+
+
+def test_a_network_takes_the_channels_that_its_configuration_sees(small_plan: Plans, random_model: Models) -> None:
+    plan = small_plan()
+    first = plan.configuration("small")
+    plan = plan.model_copy(update={"configurations": {"small": first.model_copy(update={"normalization": first.normalization[1:]})}})
+    alone = small_plan(channels=("t2",))
+    image = noise_scan()
+    found, expected = Predictor([random_model(plan)], "cpu"), Predictor([random_model(alone)], "cpu")
+    segmentation = found.predict(found.prepare(image)).labels
+    other = expected.predict(expected.prepare(Image(image.array[1:], image.geometry))).labels
+    np.testing.assert_array_equal(segmentation.array, other.array)
+    assert len(np.unique(other.array)) > 1 and found.expected_seconds([(16, 16, 16)]) > 0
+
+
+def test_a_smooth_shape_survives_a_resize(small_plan: Plans, knowing_model: Models) -> None:
+    shape = (30, 32, 28)
+    z, y, x = np.ogrid[:30, :32, :28]
+    inside = (z - 14) ** 2 / 81 + (y - 16) ** 2 / 100 + (x - 13) ** 2 / 90 < 1
+    image = Image(np.where(inside, 15, 5).astype(np.float32)[None], Geometry.of(shape, (1.3, 0.8, 1.0)))
+    plan = small_plan(channels=("t1",), scheme="none", transpose=(2, 0, 1), resampling={"resize": (24, 36, 26)})
+    predictor = Predictor([knowing_model(plan)], "cpu")
+    found = predictor.predict(predictor.prepare(image)).labels
+    assert found.geometry is image.geometry and found.array.shape == shape
+    assert 2 * ((found.array > 0) & inside).sum() / ((found.array > 0).sum() + inside.sum()) > 0.95

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,18 @@ def test_finished_cases_are_passed_over(bench: Bench) -> None:
     assert bench.predict(cases).skipped == ("a", "b", "c")
     assert bench.predict(cases, overwrite=True).skipped == ()
     assert all((bench.output / name).stat().st_mtime_ns > moment for name, moment in before.items())
+
+
+def test_times_are_told_case_by_case_and_add_up_to_the_clock(bench: Bench) -> None:
+    told: dict[str, tuple[float, float]] = {}
+    cases = [bench.case("a"), bench.case("b"), bench.case("c")]
+    bench.predict(cases[:1])
+    begun = time.perf_counter()
+    bench.predict(cases, timed=lambda case, seconds, elapsed: told.update({case: (seconds, elapsed)}))
+    passed = time.perf_counter() - begun
+    assert list(told) == ["b", "c"]  # "a" was there already
+    assert all(0 < seconds <= elapsed for seconds, elapsed in told.values())
+    assert sum(elapsed for _, elapsed in told.values()) <= passed
 
 
 def test_an_image_that_changed_is_predicted_again(bench: Bench) -> None:

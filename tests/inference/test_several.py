@@ -318,3 +318,21 @@ def test_memory_does_not_grow_with_the_members(small_plan: Plans, tmp_path: Path
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "65536"}
         peaks[members] = int(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout) / 1024
     assert peaks[5] - peaks[2] < 5, peaks
+
+
+@pytest.mark.parametrize("margin", [True, False])
+def test_whole_and_cropped_scans_have_a_mean_only_where_nothing_is_cropped(margin: bool, small_plan: Plans, random_model: Models) -> None:
+    plan = with_configurations(small_plan(**FAST), sized={"resampling": {"resize": [16, 16, 16]}}, too={"resampling": {"resize": [20, 16, 24]}})
+    predictors = {name: Predictor([random_model(plan, seed, name=name)], "cpu") for seed, name in enumerate(plan.configurations)}
+    image = noise_scan()
+    image = image if margin else Image(image.array + 1, image.geometry)
+    both = Several([predictors["sized"], predictors["too"]])  # neither crops
+    assert both.predict(both.prepare(image)).labels.array.shape == image.geometry.shape
+    assert both.expected_seconds([(16, 16, 16)]) > 0
+    mixed = Several([predictors["small"], predictors["sized"]])
+    ready = mixed.prepare(image)
+    if margin:
+        with pytest.raises(AutosegError, match=r"'small' in .* and 'sized' in .* cut the scan differently \(only one resizes .*autoseg ensemble"):
+            mixed.predict(ready)
+    else:
+        assert mixed.predict(ready).labels.array.shape == image.geometry.shape

@@ -103,3 +103,39 @@ def test_another_number_of_channels_is_refused() -> None:
 def test_a_fingerprint_of_another_dataset_is_refused() -> None:
     with pytest.raises(PlanError, match=r"channels T2, T1, B has CT, T1"):
         move_plan(source()[0], other()[1], other(("T2", "T1"))[0])
+
+
+def test_some_channels_are_those_at_the_same_positions() -> None:
+    content = file_content(source(("CT", "T1", "T1", "T2"))[0])
+    rules = content["configurations"]["2d"]["normalization"]
+    content["configurations"]["2d"]["normalization"] = [rules[1], rules[2], rules[3]]
+    plan = validate_plan(content, "x")
+    fingerprint, block = other(("a", "b", "c", "d"))
+    moved = move_plan(plan, block, fingerprint)
+    assert (moved.image_channels("2d"), moved.image_channels("3d_fullres")) == (("b", "c", "d"), ("a", "b", "c", "d"))
+    assert validate_plan(file_content(moved), "moved.json") == moved
+
+
+def test_the_nominal_shape_of_resized_images_stays() -> None:
+    content = file_content(source()[0])
+    content["configurations"]["2d"]["resampling"]["resize"] = [96, 128]
+    plan = validate_plan(content, "x")
+    fingerprint, block = other()
+    moved = move_plan(plan, block, fingerprint).configuration("2d")
+    assert (moved.median_shape, moved.resampling.resize) == (plan.configuration("2d").median_shape, (96, 128))
+    assert moved.why == {"moved": "Taken over from the plan of Dataset, all of it."}
+
+
+def test_weights_of_classes_stay_where_they_fit() -> None:
+    plan, (fingerprint, block) = source()
+    content = file_content(plan)
+    count = len(plan.output_names)
+    content["configurations"]["2d"]["training"]["class_weights"] = [1.0] * (count - 1) + [2.0]
+    weighted = validate_plan(content, "a plan of the tests")
+    assert move_plan(weighted, block, fingerprint).configurations["2d"].training == weighted.configurations["2d"].training
+    fingerprint, block = other()
+    assert len(block.labels.names) != count
+    moved = move_plan(weighted, block, fingerprint)
+    assert moved.configurations["2d"].training.class_weights is None
+    assert "class_weights are left out" in moved.configurations["2d"].why["moved"]
+    assert validate_plan(file_content(moved), "moved") == moved

@@ -50,6 +50,18 @@ FAST = "configurations.3d_fullres.training.recipes.fast"
         (f"{FAST}.momentum", 1.0, f"{FAST}.momentum: must be below 1 (found: 1.0)"),
         ("configurations.2d.training.loss", "dice_c", "configurations.2d.training.loss: must be made of dice, ce, bce, focal and tversky,"
          " joined by _, each at most once (found: 'dice_c'); nearest valid: 'dice_ce'"),
+        ("configurations.2d.training.loss", "focal_dice_focl", "configurations.2d.training.loss: must be made of dice, ce, bce, focal and tversky,"
+         " joined by _, each at most once (found: 'focal_dice_focl'); nearest valid: 'focal_dice'"),
+        ("configurations.2d.training.class_weights", [0, 0, 0], "configurations.2d.training.class_weights: must have a number above 0: with these"
+         " weights nothing would be learned (found: [0, 0, 0])"),
+        ("configurations.2d.training.class_weights", [1, 2], "configurations.2d.training.class_weights: needs 3 numbers, one a class, the background"
+         " first: class 0, class 1, class 2 (found: [1.0, 2.0])"),
+        ("configurations.3d_fullres.training.slices", "with_foreground", "configurations.3d_fullres.training.slices: only a 2D configuration learns"
+         " from slices (found: 'with_foreground'); nearest valid: 'all'"),
+        (f"{FAST}.schedule", "one_cycle", f"{FAST}.warmup_fraction: one_cycle has a warm-up of its own (found: 0.03); nearest valid: 0"),
+        (f"{FAST}.smallest_learning_rate", 1, f"{FAST}.smallest_learning_rate: must not be above learning_rate, which is 0.001 (found: 1)"),
+        (f"{FAST}.schedule", "polly", f"{FAST}.schedule: must be 'poly', 'plateau', 'cosine', 'one_cycle' or 'constant' (found: 'polly'); did you"
+         " mean 'poly'?"),
         ("configurations.2d.resampling.image_order", 2, "configurations.2d.resampling.image_order: must be 0, 1 or 3 (found: 2); did you mean 1?"),
         ("configurations.2d.training.recipes.fats", {"colour": 1},
          "configurations.2d.training.recipes.fats: unknown key; did you mean fast? choose from default, fast"),

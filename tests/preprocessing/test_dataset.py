@@ -253,3 +253,28 @@ def test_a_normalisation_that_does_not_suit_names_the_case(small_plan: Callable[
     write_image(Image(np.full((1, 12, 14, 16), 300, np.float32), Geometry.of((12, 14, 16))), case.channels[0])
     with pytest.raises(AutosegError, match=r"^Case case: .*0 to 255"):
         preprocess([case], plan, {"small": store_of(tmp_path / "ready", plan)})
+
+
+@pytest.mark.parametrize(("margin", "sizes", "shared"), [(False, (12, 14, 16), True), (False, (14, 16), True), (True, (12, 14, 16), False)])
+def test_whole_and_cropped_scans_share_where_nothing_is_cropped(
+    margin: bool, sizes: tuple[int, ...], shared: bool, small_plan: Callable[..., Plan], make_case: Callable[..., Case], tmp_path: Path
+) -> None:
+    case, plain = make_case(), small_plan()
+    if margin:
+        for path in case.channels:
+            image = read_image((path,))
+            array = image.array.copy()
+            array[:, :3] = 0
+            write_image(Image(array, image.geometry), path)
+    whole = small_plan(patch=(16,) * len(sizes), resampling={"resize": sizes}).configuration("small")
+    plan = plain.model_copy(update={"configurations": {"small": plain.configuration("small"), "other": whole, "nominal": whole}})
+    stores = stores_of(tmp_path / "ready", plan)
+    assert preprocess([case], plan, stores) == {"small": 1, "other": 1, "nominal": 1}
+    files = [tmp_path / "ready" / name / "case.image.b2nd" for name in ("small", "other", "nominal")]
+    assert files[1].samefile(files[2]) and files[0].samefile(files[1]) == shared
+    for name, store in stores.items():
+        expected = prepare(read_image(case.channels), read_labels(case.label), plan, plan.configuration(name))  # type: ignore[arg-type]
+        np.testing.assert_allclose(store.get("case").image[:], expected.image, rtol=0, atol=2.5e-4 * expected.image.std())
+        np.testing.assert_array_equal(store.get("case").classes, expected.classes)
+    assert stores["small"].shape("case") == ((9, 14, 16) if margin else (12, 14, 16))
+    assert stores["other"].shape("case") == (12, 14, 16)

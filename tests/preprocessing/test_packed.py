@@ -18,7 +18,8 @@ from autoseg.preprocessing.packed import HIGHEST, LOWEST, Packed, pack_steps, pa
 from autoseg.preprocessing.store import CaseStore
 
 Plans = Callable[..., Plan]
-SCHEMES = ["zscore", "ct", "rescale_to_0_1", "rgb_to_0_1", "none"]
+SCHEMES = ["zscore", "ct", "rescale_to_0_1", "rgb_to_0_1", "none", "percentile_to_0_1"]
+EQUALIZED = ["histogram_equalization", "clahe"]
 
 
 def scan(shape: tuple[int, int, int], low: int, high: int, empty: float, seed: int, fraction: float = 0.0) -> Image:
@@ -131,3 +132,34 @@ def test_the_store_gives_what_was_packed(
         np.testing.assert_array_equal(found.image[:], expected.image)
     else:
         np.testing.assert_allclose(found.image[:], expected.image, rtol=0, atol=float(expected.image.std(axis=(1, 2, 3)).max()) / 4000)
+
+
+@settings(max_examples=40)
+@given(
+    shape=st.tuples(*[st.integers(1, 9)] * 3), ends=st.tuples(st.integers(-2000, 2000), st.integers(-2000, 2000)),
+    empty=st.sampled_from([0.0, 0.3, 0.9, 1.0]), scheme=st.sampled_from(EQUALIZED), seed=st.integers(0, 99),
+    spacing=st.sampled_from([(1.0, 1.0, 1.0), (0.8, 1.1, 1.3)]),
+)  # fmt: skip
+def test_an_equalized_channel_keeps_the_promise_of_steps(
+    shape: tuple[int, int, int], ends: tuple[int, int], empty: float, scheme: str, seed: int, spacing: tuple[float, float, float], small_plan: Plans
+) -> None:
+    plan, image = small_plan(scheme=scheme, spacing=spacing), scan(shape, *sorted(ends), empty, seed)
+    expected = prepare(image, None, plan, plan.configuration("small")).image
+    packed = pack(crop_case(image, None, plan), plan, plan.configuration("small")).image
+    for found, channel in zip(packed[:], expected, strict=True):
+        assert np.abs(found - channel).max() <= channel.std() / 4000
+        assert (found[channel == 0] == 0).all()
+
+
+def test_one_channel_that_is_equalized_does_not_spoil_the_others(small_plan: Plans) -> None:
+    plan = small_plan(scheme="zscore")
+    first, second = plan.configuration("small").normalization
+    rules = (first, second.model_copy(update={"scheme": "histogram_equalization"}))
+    configuration = plan.configuration("small").model_copy(update={"normalization": rules})
+    image = scan((12, 13, 14), 0, 900, 0.3, 0)
+    expected = prepare(image, None, plan, configuration).image
+    np.testing.assert_array_equal(expected[0], prepare(image, None, plan, plan.configuration("small")).image[0])
+    packed = pack(crop_case(image, None, plan), plan, configuration).image
+    assert isinstance(packed, Packed)
+    for found, channel in zip(packed[:], expected, strict=True):
+        assert np.abs(found - channel).max() <= channel.std() / 4000

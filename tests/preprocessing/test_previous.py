@@ -63,6 +63,17 @@ def test_it_takes_the_way_of_the_labels(
     assert place(image, plan, configuration) == (ready.placement, ready.classes.shape)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_it_is_resized_with_the_whole_scan(order: tuple[int, int, int], small_plan: Plans) -> None:
+    image, labels = scan((1.5, 1, 0.8))
+    plan = small_plan(transpose=order, resampling={"resize": (14, 9, 11)})
+    configuration = plan.configuration("small")
+    ready = prepare(image, labels, plan, configuration)
+    placement, shape = place(image, plan, configuration)
+    assert shape == (14, 9, 11)
+    np.testing.assert_array_equal(bring_to_grid(labels, placement, shape, plan, configuration), ready.classes)  # type: ignore[arg-type]
+
+
 def test_what_does_not_fit_is_refused(small_plan: Plans) -> None:
     image, labels = scan((1, 1, 1))
     plan = small_plan(ignore=9)

@@ -74,7 +74,7 @@ def test_a_case_counts_as_missing_once_anything_it_was_made_from_changes(
 
 @pytest.mark.parametrize(
     "change", [{"spacing": (1, 1, 2)}, {"transpose": (1, 0, 2)}, {"scheme": "none"}, {"use_mask": True}, {"ignore": 9}, {"values": (0, 1, 2, 5)},
-               {"resampling": {"label_order": 0}}]
+               {"resampling": {"label_order": 0}}, {"resampling": {"resize": (9, 9, 9)}}, {"scheme": "clahe"}, {"channels": ("t1",)}]
 )  # fmt: skip
 def test_settings_that_matter_change_the_key(change: dict[str, object], small_plan: Callable[..., Plan]) -> None:
     plan, other = small_plan(), small_plan(**change)
@@ -245,3 +245,11 @@ def test_annotated_voxels_come_with_the_case(memory: int, tmp_path: Path, make_c
     store.put(make_case("slices"), replace(content, classes=classes))
     annotated = store.get("slices").annotated
     assert annotated is not None and set(annotated[:, 0].tolist()) == {0, 1, 2}
+
+
+def test_a_nominal_spacing_does_not_matter(small_plan: Callable[..., Plan]) -> None:
+    keys = {
+        settings_key(plan, plan.configuration("small"))
+        for plan in (small_plan(spacing=spacing, resampling={"resize": (9, 9, 9)}) for spacing in ((1, 1, 1), (2, 1, 1)))
+    }
+    assert len(keys) == 1

@@ -16,6 +16,7 @@ from autoseg.errors import AutosegError, PlanError
 from autoseg.preprocessing.foreground import annotated_voxels, foreground_locations
 from autoseg.preprocessing.store import CaseStore, StoredCase
 from autoseg.training.batches import Batch, PatchSource, cut, patch_start, stream
+from autoseg.training.draws import draw as make_draw
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -264,3 +265,89 @@ def test_patches_hold_what_was_annotated() -> None:
         for _ in range(100):
             z, y, x = patch_start(generator, case, (8, 8, 8), forced=forced)
             assert (classes[z : z + 8, y : y + 8, x : x + 8] >= 0).any()
+
+
+def test_the_sequence_with_the_defaults_is_what_it_was(make: SimpleNamespace, store: CaseStore, names: list[str]) -> None:
+    """Case, place and change of each sample, in the order that trainings so far drew them."""
+    configuration, rules = make.plan(batch_size=3).configuration("tiny"), make.augmentation(mirror_axes=[0, 1, 2])
+    for number in range(4):
+        generator = np.random.default_rng([5, number])
+        for index, sample in enumerate(PatchSource(store, names, configuration, rules, 5).load(number)):
+            case = store.get(names[generator.integers(len(names))])
+            start = patch_start(generator, case, (16, 16, 16), forced=index >= 2)
+            assert sample.draw == make_draw(generator, rules, 4, in_plane=False)
+            assert torch.equal(sample.image, cut(case.image, start, (16, 16, 16)))
+
+
+@pytest.mark.parametrize(("batch_size", "per_case"), [(6, 2), (5, 3), (4, 9)])
+def test_patches_of_a_case_come_together(make: SimpleNamespace, store: CaseStore, names: list[str], batch_size: int, per_case: int) -> None:
+    configuration = make.plan(batch_size=batch_size, patches_per_case=per_case, patch=(8, 8, 8)).configuration("tiny")
+    source, owners = PatchSource(store, names, configuration, None, 5), []
+    images = {name: torch.from_numpy(np.ascontiguousarray(store.get(name).image)) for name in names}
+    for number in range(12):
+        samples = source.load(number)
+        found = [next(name for name, image in images.items() if holds(image, sample.image)) for sample in samples]
+        assert all(found[index] == found[index - index % per_case] for index in range(batch_size))
+        assert len({tuple(sample.image.flatten().tolist()) for sample in samples}) > 1  # but not all from one place
+        owners += found[::per_case]
+        assert same(batch_of(source, number), batch_of(PatchSource(store, names, configuration, None, 5), number))
+    assert len(set(owners)) > 2
+
+
+def holds(image: torch.Tensor, patch: torch.Tensor) -> bool:
+    """Whether a patch is a part of an image, by the brightest voxel of the patch."""
+    peak = int(patch.flatten().argmax())
+    channel, *place = np.unravel_index(peak, patch.shape)
+    for found in (image[channel] == patch.flatten()[peak]).nonzero().tolist():
+        start = [one - other for one, other in zip(found, place, strict=True)]
+        part = image[(slice(None), *(slice(max(0, first), first + size) for first, size in zip(start, patch.shape[1:], strict=True)))]
+        if torch.equal(part, patch):
+            return True
+    return False
+
+
+class Slices:
+    """Three made-up cases: one with foreground in slices 2 and 7 of 9, one without any, one of a single slice with a voxel."""
+
+    def __init__(self, *, empty: bool = False) -> None:
+        classes = {"few": np.zeros((9, 8, 8), np.int16), "none": np.zeros((9, 8, 8), np.int16), "one": np.zeros((1, 8, 8), np.int16)}
+        if not empty:
+            classes["few"][2, :4], classes["few"][7, 6, 6], classes["one"][0, 1, 3] = 1, 2, 2
+        self.cases = {}
+        for index, (name, labels) in enumerate(classes.items()):
+            image = np.broadcast_to(100 * index + np.arange(len(labels), dtype=np.float32)[:, None, None], labels.shape)[None]
+            self.cases[name] = StoredCase(image, labels, foreground_locations(labels, name))
+
+    def get(self, name: str) -> StoredCase:
+        return self.cases[name]
+
+    def foreground_slices(self, name: str) -> NDArray[np.intp]:
+        return np.flatnonzero((self.cases[name].classes > 0).any((1, 2)))
+
+
+def slices_of(make: SimpleNamespace, cases: Slices, **training: object) -> list[tuple[int, torch.Tensor]]:
+    """Which slice (100 for each case before it) each of many samples shows, and its classes."""
+    configuration = make.plan(dimensions=2, patch=(4, 8), batch_size=3, **training).configuration("tiny")
+    source = PatchSource(cases, ["few", "none", "one"], configuration, None, 5)
+    return [(int(sample.image[0, 0, 0, 0]), sample.classes) for number in range(200) for sample in source.load(number)]
+
+
+def test_slices_with_foreground_are_drawn_alike_and_no_others(make: SimpleNamespace) -> None:
+    drawn = slices_of(make, Slices(), slices="with_foreground")
+    counts = {place: sum(one == place for one, _ in drawn) / len(drawn) for place in {one for one, _ in drawn}}
+    assert counts.keys() == {2, 7, 200}  # cases alike, then their slices, however much foreground they hold
+    assert counts == {2: pytest.approx(0.25, abs=0.06), 7: pytest.approx(0.25, abs=0.06), 200: pytest.approx(0.5, abs=0.06)}
+    assert all((classes > 0).any() for _, classes in drawn[2::3])  # forced ones hold it in the patch
+    assert not all((classes > 0).any() for _, classes in drawn)
+    assert {one for one, _ in slices_of(make, Slices())} > {0, 2, 7, 104, 200}
+
+
+def test_without_any_foreground_all_slices_are_drawn(make: SimpleNamespace) -> None:
+    assert {one for one, _ in slices_of(make, Slices(empty=True), slices="with_foreground")} == {*range(9), *range(100, 109), 200}
+
+
+def test_the_store_knows_its_slices_with_foreground(store: CaseStore, names: list[str]) -> None:
+    for name in names:
+        classes = np.asarray(store.get(name).classes)
+        assert store.foreground_slices(name).tolist() == [z for z, one in enumerate(classes) if (one > 0).any()]
+        assert 0 < len(store.foreground_slices(name)) < len(classes)

@@ -57,7 +57,7 @@ def test_goes_on_to_the_same_bits(make: SimpleNamespace, tmp_path: Path, recipe:
     plan, execution = make.plan(), Execution("cpu", channels_last=channels_last)
     network, stepper = start(plan, recipe, execution)
     steps(network, stepper, execution, range(4))
-    counters = Counters(4, 12.5, 3.25, 2, 1.5, 0.5, 1024.0, 0.125)
+    counters = Counters(4, 12.5, 3.25, 2, 1.5, 0.5, 1024.0, 0.125, 4, 0.75, "abc", 2, 1, 3, True)
     checkpoint.save(tmp_path, network, stepper.average, stepper.optimizer, counters)
     saved = state(network, stepper)
     steps(network, stepper, execution, range(4, 8))
@@ -80,6 +80,16 @@ def test_memory_formats_may_change(make: SimpleNamespace, tmp_path: Path) -> Non
     other, resumed = start(plan, "fast", Execution("cpu"), seed=1)
     checkpoint.load(tmp_path, other, resumed.average, resumed.optimizer)
     assert same(state(other, resumed), state(network, stepper))
+
+
+def test_one_of_an_earlier_state_is_read(make: SimpleNamespace, tmp_path: Path) -> None:
+    network, stepper = start(make.plan(), "fast", Execution("cpu"))
+    checkpoint.save(tmp_path, network, stepper.average, stepper.optimizer, Counters())
+    eight = {"step": 6, "elapsed": 9.5, "epoch_loss": 0.5, "epoch_steps": 2, "epoch_start": 8.0, "pseudo_dice": 0.25, "loss_scale": 1.0,
+             "step_seconds": 0.5}  # fmt: skip
+    rewritten(tmp_path / checkpoint.FILE, counters=eight)
+    expected = Counters(6, 9.5, 0.5, 2, 8.0, 0.25, 1.0, 0.5, judged_step=6)  # its log has the row of the step that it was saved at, if any
+    assert checkpoint.read_counters(tmp_path) == checkpoint.load(tmp_path, network, stepper.average, stepper.optimizer) == expected
 
 
 def test_nothing_there_is_none(make: SimpleNamespace, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,10 +13,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autoseg.errors import AutosegError
-from autoseg.planning.plan import Training
-from autoseg.training.losses import LOSSES, at_resolution, confusion, cross_entropy, deep_loss, focal, single_loss, soft_dice, stage_weights
+from autoseg.training.loss_terms import Emphasis
+from autoseg.training.losses import (
+    AS_PLANNED,
+    at_resolution,
+    binary_entropy,
+    confusion,
+    cross_entropy,
+    deep_loss,
+    focal,
+    log_of_the_rest,
+    single_loss,
+    soft_dice,
+    stage_weights,
+    tversky,
+)
 
-each_loss = pytest.mark.parametrize("name", LOSSES)
+NAMES = ("dice_ce", "dice", "ce", "dice_focal", "bce", "focal", "tversky", "dice_bce", "tversky_focal", "dice_tversky_focal_bce_ce")
+LOWEST = {"dice": -1, "tversky": -1, "ce": 0, "bce": 0, "focal": 0}  # of each term
+each_loss = pytest.mark.parametrize("name", NAMES)
 both_dice = pytest.mark.parametrize("batch_dice", [False, True])
 
 
@@ -27,23 +41,31 @@ def random_case(seed: int, shape: tuple[int, ...] = (2, 3, 4, 5, 6), *, lowest: 
     return logits, torch.randint(lowest, shape[1], (shape[0], *shape[2:]), generator=generator)
 
 
-def slow_loss(name: str, logits: NDArray[np.float64], classes: NDArray[np.int64], batch_dice: bool) -> float:
+def slow_loss(name: str, logits: NDArray[np.float64], classes: NDArray[np.int64], batch_dice: bool, emphasis: Emphasis = AS_PLANNED) -> float:
     exponents = np.exp(logits - logits.max(1, keepdims=True))
     p = exponents / exponents.sum(1, keepdims=True)
     batch, num_classes = p.shape[:2]
     p, flat = p.reshape(batch, num_classes, -1), classes.reshape(batch, -1)
-    right = np.array([p[b, flat[b, i], i] for b in range(batch) for i in range(flat.shape[1]) if flat[b, i] >= 0])
-    entropy, focal_loss = -np.log(right).mean(), -((1 - right) ** 2 * np.log(right)).mean()
+    known = [(b, i) for b in range(batch) for i in range(flat.shape[1]) if flat[b, i] >= 0]
+    right = np.array([p[b, flat[b, i], i] for b, i in known])
+    of_class = np.ones(num_classes) if emphasis.weights is None else np.array(emphasis.weights)
+    of_voxel = np.array([of_class[flat[b, i]] for b, i in known])
+    counted = range(1 if emphasis.weights is None else 0, num_classes)
+    value = {"ce": np.average(-np.log(right), weights=of_voxel)}
+    value["focal"] = np.average(-((1 - right) ** emphasis.gamma) * np.log(right), weights=of_voxel)
+    binary = [[-np.log(p[b, k, i] if flat[b, i] == k else 1 - p[b, k, i]) for b, i in known] for k in counted]
+    value["bce"] = np.average(np.mean(binary, axis=1), weights=of_class[counted[0] :])
     groups = [range(batch)] if batch_dice else [[b] for b in range(batch)]
-    dice = []
-    for group in groups:
-        for k in range(1, num_classes):
-            overlap = sum(p[b, k][flat[b] == k].sum() for b in group)
-            predicted = sum(p[b, k][flat[b] >= 0].sum() for b in group)
-            actual = sum((flat[b] == k).sum() for b in group)
-            dice.append((2 * overlap + 1e-5) / max(predicted + actual + 1e-5, 1e-8))
-    mean_dice = np.mean(dice)
-    return float({"dice_ce": entropy - mean_dice, "dice": -mean_dice, "ce": entropy, "dice_focal": focal_loss - mean_dice}[name])
+    for term, beta in (("dice", 0.5), ("tversky", emphasis.beta)):
+        index = []
+        for group in groups:
+            for k in counted:
+                hits = sum(p[b, k][flat[b] == k].sum() for b in group)
+                extra = sum(p[b, k][(flat[b] >= 0) & (flat[b] != k)].sum() for b in group)
+                missed = sum((1 - p[b, k][flat[b] == k]).sum() for b in group)
+                index.append((hits + 5e-6) / (hits + (1 - beta) * extra + beta * missed + 5e-6))
+        value[term] = -np.average(index, weights=np.tile(of_class[counted[0] :], len(groups)))
+    return float(sum(value[term] for term in name.split("_")))
 
 
 def one_pass_dice_ce(logits: Tensor, classes: Tensor, batch_dice: bool) -> Tensor:
@@ -59,13 +81,13 @@ def one_pass_dice_ce(logits: Tensor, classes: Tensor, batch_dice: bool) -> Tenso
     return entropy - ((2 * overlap + 1e-5) / (predicted.sum(axes) + actual.sum(axes) + 1e-5).clamp_min(1e-8)).mean()
 
 
-def test_the_names_are_those_of_the_plan() -> None:
-    assert tuple(LOSSES) == get_args(Training.model_fields["loss"].annotation)
-    with pytest.raises(AutosegError, match=r"no loss 'tversky'\. Choose one of: dice_ce, dice, ce, dice_focal\."):
-        deep_loss("tversky", [torch.zeros(1, 2, 4, 4)], torch.zeros(1, 4, 4, dtype=torch.long), batch_dice=False)
+@pytest.mark.parametrize("name", ["dise_ce", "dice_dice", "", "ce_", "dice+ce"])
+def test_what_is_no_loss_is_said(name: str) -> None:
+    with pytest.raises(AutosegError, match=r"must be made of dice, ce, bce, focal and tversky, joined by _, each at most once"):
+        deep_loss(name, [torch.zeros(1, 2, 4, 4)], torch.zeros(1, 4, 4, dtype=torch.long), batch_dice=False)
 
 
-@given(st.integers(0, 10**6), st.sampled_from(sorted(LOSSES)), st.booleans(), st.sampled_from([(2, 3, 4, 5, 6), (3, 4, 5, 6), (1, 2, 7, 3)]))
+@given(st.integers(0, 10**6), st.sampled_from(NAMES), st.booleans(), st.sampled_from([(2, 3, 4, 5, 6), (3, 4, 5, 6), (1, 2, 7, 3)]))
 @settings(max_examples=60)
 def test_equals_the_slow_formula(seed: int, name: str, batch_dice: bool, shape: tuple[int, ...]) -> None:
     logits, classes = random_case(seed, shape)
@@ -99,6 +121,9 @@ def test_dice_ce_is_bit_for_bit_what_it_was(batch_dice: bool, dtype: torch.dtype
         ("dice", -(2 * 0.75 + 2 * 0.25) / (0.75 + 0.5 + 0.25 + 2)),
         ("dice_ce", (math.log(4 / 3) + math.log(2) + math.log(4)) / 3 - 2 / 3.5),
         ("dice_focal", (math.log(4 / 3) / 16 + math.log(2) / 4 + math.log(4) * 9 / 16) / 3 - 2 / 3.5),
+        ("bce", (math.log(4 / 3) + math.log(2) + math.log(4)) / 3),  # of two classes it is cross-entropy
+        ("tversky", -1 / (1 + 0.3 * 0.5 + 0.7 * (0.25 + 0.75))),
+        ("focal", (math.log(4 / 3) / 16 + math.log(2) / 4 + math.log(4) * 9 / 16) / 3),
     ],
 )
 def test_four_voxels_by_hand(name: str, expected: float) -> None:
@@ -110,11 +135,13 @@ def test_four_voxels_by_hand(name: str, expected: float) -> None:
 
 def test_losses_are_made_of_their_terms() -> None:
     logits, classes = random_case(8)
-    value = {name: single_loss(name, logits, classes, batch_dice=True) for name in LOSSES}
+    value = {name: single_loss(name, logits, classes, batch_dice=True) for name in NAMES}
     log_p = F.log_softmax(logits, dim=1)
     assert torch.equal(value["ce"], cross_entropy(log_p, classes)) and torch.equal(value["dice"], -soft_dice(log_p.exp(), classes, batch_dice=True))
     assert torch.equal(value["dice_ce"], value["ce"] + value["dice"])
     assert torch.equal(value["dice_focal"], focal(log_p, classes) + value["dice"])
+    assert torch.equal(value["dice_ce"], single_loss("ce_dice", logits, classes, batch_dice=True))  # in whatever order
+    assert value["dice_tversky_focal_bce_ce"].item() == pytest.approx(sum(value[term].item() for term in LOWEST), abs=1e-5)
     assert value["ce"].item() == pytest.approx(F.cross_entropy(logits, classes, ignore_index=-1).item(), abs=1e-6)
 
 
@@ -142,8 +169,9 @@ def test_extreme_logits_have_finite_losses_and_gradients(name: str, batch_dice: 
         loss = single_loss(name, logits, classes, batch_dice=batch_dice)
         (gradient,) = torch.autograd.grad(loss, logits)
         assert math.isfinite(loss.item()) and gradient.isfinite().all()
-        assert loss.item() == pytest.approx({"ce": 0, "dice_ce": -1, "dice": -1, "dice_focal": -1}[name], abs=1e-4) or sign < 0
-        assert (gradient.abs().max() > 1e-3) == (sign < 0 and name != "dice")  # only what is surely wrong still pulls; Dice alone is flat there
+        assert loss.item() == pytest.approx(sum(LOWEST[term] for term in name.split("_")), abs=1e-4) or sign < 0
+        # only what is surely wrong still pulls; overlaps alone are flat there
+        assert (gradient.abs().max() > 1e-3) == (sign < 0 and name not in ("dice", "tversky"))
 
 
 def test_batch_dice_by_hand() -> None:
@@ -167,7 +195,7 @@ def test_a_class_that_one_sample_lacks_is_told_from_one_that_is_nowhere(name: st
     p = torch.tensor([[[0.1, 0.2], [0.9, 0.8]], [[0.5, 0.9], [0.5, 0.1]]])
     classes = torch.tensor([[1, 1], [0, 0]])
     alone, together = (single_loss(name, p.log(), classes, batch_dice=batch_dice).item() for batch_dice in (False, True))
-    assert together == pytest.approx(alone) if name == "ce" else together < alone - 0.2
+    assert together < alone - 0.2 if "dice" in name or "tversky" in name else together == pytest.approx(alone)
 
 
 @each_loss
@@ -234,3 +262,89 @@ def test_confusion_equals_counting() -> None:
         extra = ((decided == k) & (classes != k) & known).sum()
         missed = ((decided != k) & (classes == k)).sum()
         assert confusion(logits, classes)[:, k - 1].tolist() == [hits, extra, missed]
+
+
+WEIGHTED = Emphasis(gamma=1.5, beta=0.8, weights=(0.5, 2.0, 3.0))
+
+
+@pytest.mark.parametrize("emphasis", [WEIGHTED, Emphasis(gamma=0, beta=0.2), Emphasis(weights=(0, 1, 0))])
+@pytest.mark.parametrize("name", [*LOWEST, "dice_ce"])
+@both_dice
+def test_emphasis_equals_the_slow_formula(name: str, batch_dice: bool, emphasis: Emphasis) -> None:
+    logits, classes = random_case(21)
+    expected = slow_loss(name, logits.double().numpy(), classes.numpy(), batch_dice, emphasis)
+    assert single_loss(name, logits, classes, batch_dice=batch_dice, emphasis=emphasis).item() == pytest.approx(expected, abs=1e-5)
+    assert single_loss(name, logits, classes, batch_dice=batch_dice).item() != pytest.approx(expected, abs=1e-3) or emphasis != WEIGHTED
+
+
+def test_weights_by_hand() -> None:
+    """Two voxels, one of each class, each with probability 1/4 of its own class; weights 1 and 3."""
+    log_p, classes, weights = torch.tensor([[[0.25, 0.75], [0.75, 0.25]]]).log(), torch.tensor([[0, 1]]), torch.tensor([1.0, 3.0])
+    assert cross_entropy(log_p, classes, weights).item() == pytest.approx(math.log(4))
+    uneven = torch.tensor([[[0.5, 0.75], [0.5, 0.25]]]).log()
+    assert cross_entropy(uneven, classes, weights).item() == pytest.approx((math.log(2) + 3 * math.log(4)) / 4)
+    assert focal(uneven, classes, weights).item() == pytest.approx((math.log(2) / 4 + 3 * math.log(4) * 9 / 16) / 4)
+    assert binary_entropy(uneven, classes, weights).item() == pytest.approx((math.log(2) + math.log(4)) / 2)
+    # background: 1/2 of 1 1/4 predicted, 1 there; foreground: 1/4 of 3/4 predicted, 1 there
+    assert soft_dice(uneven.exp(), classes, weights, batch_dice=True).item() == pytest.approx((1 / 2.25 + 3 * 0.5 / 1.75) / 4, rel=1e-4)
+    background, foreground = 0.5 / (0.5 + 0.3 * 0.75 + 0.7 * 0.5), 0.25 / (0.25 + 0.3 * 0.5 + 0.7 * 0.75)
+    assert tversky(uneven.exp(), classes, weights, batch_dice=True, beta=0.7).item() == pytest.approx((background + 3 * foreground) / 4, rel=1e-4)
+
+
+def test_cross_entropy_with_weights_is_torchs() -> None:
+    logits, classes = random_case(22)
+    weights = torch.tensor([0.2, 1.0, 4.0])
+    expected = torch.nn.CrossEntropyLoss(weight=weights, ignore_index=-1)(logits, classes)
+    assert cross_entropy(F.log_softmax(logits, 1), classes, weights).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.slow  # its import takes ten seconds
+def test_overlaps_are_monais() -> None:
+    losses = pytest.importorskip("monai.losses")
+    logits, classes = random_case(23, lowest=0)
+    p, target = logits.softmax(1), F.one_hot(classes, 3).movedim(-1, 1).float()
+    for batch_dice in (False, True):
+        shared = {"include_background": False, "batch": batch_dice}
+        peer = losses.TverskyLoss(alpha=0.2, beta=0.8, smooth_nr=5e-6, smooth_dr=5e-6, **shared)(p, target)
+        assert 1 - tversky(p, classes, batch_dice=batch_dice, beta=0.8).item() == pytest.approx(peer.item(), abs=1e-6)
+        peer = losses.DiceLoss(smooth_nr=1e-5, smooth_dr=1e-5, **shared)(p, target)
+        assert 1 - soft_dice(p, classes, batch_dice=batch_dice).item() == pytest.approx(peer.item(), abs=1e-6)
+
+
+def test_a_tversky_index_of_one_half_is_dice() -> None:
+    logits, classes = random_case(24)
+    even = Emphasis(beta=0.5)
+    found = single_loss("tversky", logits, classes, batch_dice=False, emphasis=even)
+    assert torch.equal(found, single_loss("dice", logits, classes, batch_dice=False))
+    p = torch.tensor([[[0.9, 0.9, 0.9, 0.1], [0.1, 0.1, 0.1, 0.9]]])  # one found, one missed
+    missed = [tversky(p, torch.tensor([[0, 0, 1, 1]]), batch_dice=True, beta=beta).item() for beta in (0.3, 0.5, 0.7)]
+    assert missed == sorted(missed, reverse=True)
+
+
+def test_the_log_of_the_rest_is_exact_where_a_class_is_nearly_certain() -> None:
+    logits = torch.tensor([[[60.0, 0.0, 3.0], [0.0, 0.0, -2.0], [-5.0, 0.0, 9.0]]])
+    exact = logits.double().numpy()
+    p = np.exp(exact) / np.exp(exact).sum(1, keepdims=True)
+    rest = np.stack([np.log(np.delete(p, k, axis=1).sum(1)) for k in range(3)], axis=1)
+    assert np.allclose(log_of_the_rest(F.log_softmax(logits, 1)).numpy(), rest, rtol=1e-6)
+    assert log_of_the_rest(torch.tensor([[[0.0], [-1e4]]])).flatten().tolist() == [-1e4, 0]
+
+
+@pytest.mark.parametrize("gamma", [0, 0.5, 2, 3.5])
+@pytest.mark.parametrize("size", [1e4, 1e30])
+def test_every_emphasis_has_finite_gradients_at_extreme_logits(gamma: float, size: float) -> None:
+    classes = random_case(25)[1]
+    emphasis = Emphasis(gamma=gamma, beta=0.9, weights=(0.1, 1.0, 10.0))
+    for sign in (1, -1):
+        logits = (sign * size * F.one_hot(classes.clamp_min(0), 3).movedim(-1, 1).float()).requires_grad_()
+        loss = single_loss("dice_tversky_focal_bce_ce", logits, classes, batch_dice=True, emphasis=emphasis)
+        assert math.isfinite(loss.item()) and torch.autograd.grad(loss, logits)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("name", LOWEST)
+def test_nothing_that_weighs_anything_is_finite_without_gradient(name: str) -> None:
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = single_loss(name, logits, torch.zeros(1, 4, 4, dtype=torch.long), batch_dice=True, emphasis=Emphasis(weights=(0, 1, 1)))
+    loss.backward()
+    assert math.isfinite(loss.item()) and logits.grad.isfinite().all()
+    assert name not in ("ce", "focal") or not logits.grad.any()  # the voxels are all of a class that weighs nothing

@@ -186,3 +186,48 @@ def test_the_scale_grows_at_set_steps_within_its_limits() -> None:
     stepper.loss_scale = 1.0
     stepper.step(lambda: infinitely_steep(network), 0.0, 0)
     assert stepper.loss_scale == 1
+
+
+def test_adam_by_hand_has_its_decay_in_the_gradient() -> None:
+    network = make_network()
+    stepper = Stepper(network, recipe(optimizer="adam", momentum=0.8, weight_decay=0.1), FLOAT32)
+    expected, first, second = weights(network), [0.0] * 6, [0.0] * 6
+    for number, rate in enumerate((0.01, 0.02, 0.005)):
+        gradient = [g + 0.1 * w for g, w in zip(gradients(network), expected, strict=True)]  # of norms and biases too
+        first = [0.8 * m + 0.2 * g for m, g in zip(first, gradient, strict=True)]
+        second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradient, strict=True)]
+        expected = [
+            w - rate * (m / (1 - 0.8 ** (number + 1))) / ((v / (1 - 0.999 ** (number + 1))).sqrt() + 1e-8)
+            for w, m, v in zip(expected, first, second, strict=True)
+        ]
+        step(stepper, network, rate, number)
+        assert all(torch.allclose(got, want, atol=2e-5) for got, want in zip(weights(network), expected, strict=True))
+
+
+def test_the_average_of_a_network_with_batch_norm() -> None:
+    """Its running statistics are averaged as weights are; the number of batches is copied."""
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1))
+    stepper = Stepper(network, recipe(weight_average=0.9), FLOAT32)
+    expected = stepper.average["1.running_mean"].clone()
+    for number in range(3):
+        step(stepper, network, 0.1, number)
+        expected = expected + (1 - (1 + number) / (10 + number)) * (network[1].running_mean - expected)
+    assert torch.allclose(stepper.average["1.running_mean"], expected, atol=1e-6)
+    assert stepper.average["1.num_batches_tracked"].item() == 3
+    before = copy.deepcopy(network.state_dict())
+    with stepper.averaged():
+        assert torch.equal(network[1].running_mean, stepper.average["1.running_mean"])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_what_is_frozen_stays(optimizer: str) -> None:
+    network = make_network()
+    network[0].requires_grad_(False)
+    stepper = Stepper(network, recipe(optimizer=optimizer, momentum=0.9, weight_decay=0.1, clip_gradient_norm=1.0), FLOAT32)
+    before = weights(network)
+    for number in range(2):
+        step(stepper, network, 0.1, number)
+    assert [torch.equal(got, want) for got, want in zip(weights(network), before, strict=True)] == [True, True, False, False, False, False]
+    assert len(stepper.optimizer.state_dict()["state"]) == 4

@@ -168,6 +168,10 @@ def one_channel(dataset: dict[str, Any], configuration: dict[str, Any]) -> None:
     dataset["channel_names"], configuration["normalization"] = ["CT"], [{"channel": "CT", "scheme": "zscore"}]
 
 
+def two_seen(_: dict[str, Any], configuration: dict[str, Any]) -> None:
+    configuration["normalization"] = [rule for rule in configuration["normalization"] if rule["channel"] in ("flair", "t2")]
+
+
 def four_stages(_: dict[str, Any], configuration: dict[str, Any]) -> None:
     stages = {"features_per_stage": [4, 8, 8, 8], "blocks_per_stage": [1] * 4, "convs_per_stage_decoder": [1] * 3}
     configuration["network"] |= stages | {"strides": [[1] * 3, [2] * 3, [2] * 3, [1, 1, 2]], "kernel_sizes": [[3] * 3] * 4}
@@ -189,6 +193,7 @@ ADVICE = r"Give Phantoms the model's plan, and train tiny: autoseg plan Phantoms
         ),
         (network(convs_per_stage_decoder=[1, 2]), r"convs_per_stage_decoder at stage 2: 2 there, 1 here"),
         (four_stages, r"stages: 4 there, 3 here\."),
+        (two_seen, r"input channels: 2 \(flair, t2\) there, 4 \(flair, t1, t1ce, t2\) here\. Give Phantoms the model's plan, and train tiny"),
         (one_channel, r"input channels: 1 \(CT\) there, 4 \(flair, t1, t1ce, t2\) here\. Start from a model for 4 input channels"),
     ],
 )
@@ -270,3 +275,30 @@ def test_a_model_whose_tensors_are_not_its_plans_is_refused(plan: Plan, model: P
     unlike = build(changed(plan, network(features_per_stage=[8, 8, 8])).configuration("tiny"), in_channels=4, num_classes=4)
     with pytest.raises(AutosegError, match=r"fold_0: .* has shape .*Copy the model again"):
         take_over(loaded, unlike, plan, "tiny")
+
+
+def test_only_the_channels_that_are_seen_count(plan: Plan, tmp_path: Path) -> None:
+    """Two of four there, both of two here; the words of schemes with numbers and of whole images."""
+
+    def theirs(dataset: dict[str, Any], configuration: dict[str, Any]) -> None:
+        configuration["normalization"] = [
+            {"channel": "t1", "scheme": "percentile_to_0_1", "percentiles": [2, 98.5]}, {"channel": "t2", "scheme": "clahe", "clip_limit": 0.03},
+        ]  # fmt: skip
+        configuration["resampling"] = {"resize": [16, 16, 24]}
+
+    def ours(dataset: dict[str, Any], configuration: dict[str, Any]) -> None:
+        dataset["channel_names"] = ["t1", "dark"]
+        configuration["normalization"] = [{"channel": "t1", "scheme": "clahe"}, {"channel": "dark", "scheme": "histogram_equalization"}]
+
+    model = write_model(tmp_path / "model", changed(changed(plan, elsewhere), theirs))
+    here = changed(plan, ours)
+    network = build(here.configuration("tiny"), in_channels=2, num_classes=4)
+    assert take_over(load_start(model, here, "tiny"), network, here, "tiny")[1:] == [
+        "Channels are matched by their position: t2 -> dark.",
+        "Its weights expect other input: whole images of 16 x 16 x 24 voxels, here cropped images at 1 x 1 x 1 mm;"
+        " normalisation of t1 by percentile_to_0_1 (2 to 98.5), here by clahe (clip limit 0.01);"
+        " normalisation of dark by clahe (clip limit 0.03), here by histogram_equalization.",
+    ]
+    wide = changed(here, lambda _, configuration: configuration["network"].update(features_per_stage=[8, 8, 8]))
+    with pytest.raises(AutosegError, match=r"Copy the network of tiny from .*model/plan\.json into the plan of Phantoms\."):
+        load_start(model, wide, "tiny")

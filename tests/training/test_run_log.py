@@ -9,7 +9,7 @@ import pytest
 
 from autoseg.errors import AutosegError
 from autoseg.reporting.curves import draw_progress
-from autoseg.training.run_log import FIXED, LOG, PICTURE, RunLog
+from autoseg.training.run_log import FIXED, LOG, PICTURE, RunLog, read_end
 
 
 def row(epoch: int, step: int | None = None, **values: float) -> dict[str, float]:
@@ -89,6 +89,17 @@ def test_a_file_that_is_no_log_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / LOG).write_text(text)
     with pytest.raises(AutosegError, match=LOG):
         open_log(tmp_path)
+
+
+def test_the_end_tells_steps_and_seconds(tmp_path: Path) -> None:
+    assert read_end(tmp_path) is None
+    log = open_log(tmp_path)
+    log.append(row(1, elapsed_s=9.5))
+    log.append(row(2, elapsed_s=17.25))
+    assert read_end(tmp_path) == (20, 17.25)
+    (tmp_path / LOG).write_text("epoch,step\n1,10\n")
+    with pytest.raises(AutosegError, match=r"log\.csv does not say how long"):
+        read_end(tmp_path)
 
 
 def test_drawing_does_not_hold_up_and_is_rare(tmp_path: Path) -> None:

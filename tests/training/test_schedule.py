@@ -1,6 +1,9 @@
 """Learning rates, ends and budgets worked out by hand."""
 
+from typing import Any
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,8 +12,19 @@ from autoseg.planning.plan import Augmentation, Recipe
 from autoseg.training.schedule import Target, learning_rate, parse_budget
 
 
-def recipe(warmup: float) -> Recipe:
-    return Recipe(optimizer="sgd", learning_rate=0.01, warmup_fraction=warmup, augmentation=Augmentation())
+def recipe(warmup: float, **changes: Any) -> Recipe:
+    return Recipe(optimizer="sgd", learning_rate=0.01, warmup_fraction=warmup, augmentation=Augmentation(), **changes)
+
+
+def torchs(kind: type[Any], steps: int, **options: Any) -> list[float]:
+    """The rates of one of PyTorch's schedules, one a step."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.01)
+    schedule, rates = kind(optimizer, **options), []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
 
 
 def test_polynomial_decay_by_hand() -> None:
@@ -68,3 +82,40 @@ def test_a_target_of_seconds_ends_before_a_step_that_would_pass_it() -> None:
     assert target.reached(0, 59.5, 1) and target.reached(0, 61, 0)
     assert [target.progress(10**9, seconds) for seconds in (0, 30, 60, 90)] == [0, 0.5, 1, 1]
     assert target.describe() == "60 s"
+
+
+def test_poly_can_end_above_zero() -> None:
+    floored = recipe(0, smallest_learning_rate=0.002)
+    assert [learning_rate(floored, at) for at in (0, 1)] == [0.01, 0.002]
+    assert learning_rate(floored, 0.5) == pytest.approx(0.002 + 0.008 * 0.5**0.9)
+
+
+def test_half_a_cosine_is_pytorchs() -> None:
+    ours = recipe(0, schedule="cosine", smallest_learning_rate=0.001)
+    expected = torchs(torch.optim.lr_scheduler.CosineAnnealingLR, 21, T_max=20, eta_min=0.001)
+    assert [learning_rate(ours, step / 20) for step in range(21)] == pytest.approx(expected)
+    warm = recipe(0.2, schedule="cosine")
+    assert learning_rate(warm, 0.1) == pytest.approx(0.005) and learning_rate(warm, 0.2) == 0.01
+    assert learning_rate(warm, 0.6) == pytest.approx(0.005)
+
+
+def test_one_cycle_is_pytorchs() -> None:
+    """PyTorch's cycle begins at step 0, is highest at step 0.3 T - 1 and ends at step T - 1."""
+    steps, top = 40, 11.0
+    expected = torchs(torch.optim.lr_scheduler.OneCycleLR, steps, max_lr=0.01, total_steps=steps)
+    progress = [0.3 * step / top if step <= top else 0.3 + 0.7 * (step - top) / (steps - 1 - top) for step in range(steps)]
+    assert [learning_rate(recipe(0, schedule="one_cycle"), at) for at in progress] == pytest.approx(expected, rel=1e-6)
+    assert expected[0] == pytest.approx(0.01 / 25) and expected[-1] == pytest.approx(0.01 / 25e4)
+    assert learning_rate(recipe(0, schedule="one_cycle", smallest_learning_rate=0.001), 1) == 0.001
+
+
+def test_constant_after_the_warm_up() -> None:
+    rates = [learning_rate(recipe(0.1, schedule="constant"), at) for at in (0.05, 0.1, 0.5, 1)]
+    assert rates == pytest.approx([0.005, 0.01, 0.01, 0.01])
+
+
+def test_a_plateau_lowers_by_its_factor_down_to_the_smallest() -> None:
+    ours = recipe(0.1, schedule="plateau", plateau_factor=0.5, smallest_learning_rate=0.002)
+    assert [learning_rate(ours, 0.9, lowered) for lowered in range(5)] == pytest.approx([0.01, 0.005, 0.0025, 0.002, 0.002])
+    assert learning_rate(ours, 0.05, 1) == pytest.approx(0.0025)  # in the warm-up too
+    assert learning_rate(recipe(0), 0.5, 3) == learning_rate(recipe(0), 0.5)  # no other schedule knows of it

@@ -7,6 +7,7 @@
 import re
 from pathlib import Path
 
+from autoseg.data.pictures import is_sheet
 from autoseg.errors import AutosegError, listing
 from autoseg.imaging.read import SUFFIXES, stem_of, suffix_of
 
@@ -29,10 +30,10 @@ def entries(folder: Path) -> list[Path]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Files in a folder whose ending is one that we read, sorted by name; empty if there is no such folder."""
+    """Files in a folder whose ending is one that we read, but no sheets of pictures, sorted by name; empty if there is no such folder."""
     if not folder.is_dir():
         return []
-    return [entry for entry in entries(folder) if suffix_of(entry) is not None and entry.is_file()]
+    return [entry for entry in entries(folder) if suffix_of(entry) is not None and entry.is_file() and not is_sheet(entry)]
 
 
 def split_number(file: Path) -> tuple[str, int] | None:

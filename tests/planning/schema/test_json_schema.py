@@ -82,6 +82,10 @@ SOUND = [
     ("configurations.mine.network.family", ...),
     ("configurations.3d_fullres.inherits", None),
     ("configurations.2d.training.recipes.fast", ...),
+    ("configurations.2d.training.loss", "ce_bce"),
+    ("configurations.2d.training.loss", "bce_ce_tversky_dice_focal"),
+    ("configurations.2d.training.class_weights", [0.5, 1, 2]),
+    ("configurations.2d.training.recipes.fast.stop_after", 3),
     ("configurations.3d_fullres.why", ...),
 ]
 FAULTY = [
@@ -94,6 +98,11 @@ FAULTY = [
     ("configurations.2d.batch_size", 0),
     ("configurations.2d.batch_size", None),
     ("configurations.2d.training.loss", "dice_c"),
+    ("configurations.2d.training.loss", "ce_dice_ce"),
+    ("configurations.2d.training.loss", "bce_"),
+    ("configurations.2d.training.loss", ""),
+    ("configurations.2d.training.class_weights", [1, -1, 1]),
+    ("configurations.2d.training.recipes.fast.stop_after", 0),
     ("configurations.2d.training.recipes.slow", {}),
     ("configurations.mine.pach_size", [64, 64]),
     ("configurations.mine.inherits", ...),
