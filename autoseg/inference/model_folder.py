@@ -123,7 +123,7 @@ def load_model(folder: Path) -> Model:
     recipe = str(facts.get("recipe", "default"))
     if recipe not in configuration.training.recipes:
         raise AutosegError(f"{folder / MODEL} names the recipe '{recipe}', but the plan beside it has none of that name. Copy the model again.")
-    network = build(configuration, in_channels=plan.input_channels(name), num_classes=plan.output_channels)
+    network = build(configuration, in_channels=plan.input_channels(name), num_classes=plan.network_outputs(name))
     try:
         load_weights(network, read_weights(folder))
     except ValueError as error:

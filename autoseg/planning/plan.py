@@ -30,6 +30,7 @@ from autoseg.planning.schema.blocks import (
     Training,
     Transform,
 )
+from autoseg.planning.schema.classification import Classification, attribute_faults
 from autoseg.planning.schema.configuration import Configuration, channel_positions
 from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
 from autoseg.planning.schema.faults import Fault, advice, as_written, in_words, raise_if_any, shown
@@ -37,8 +38,8 @@ from autoseg.planning.schema.inherit import difference, inheritance_faults, whol
 from autoseg.planning.schema.networks import AnyNetwork, EncoderNetworkPlan, LibraryNetworkPlan, NetworkPlan
 
 __all__ = [
-    "AnyNetwork", "Augmentation", "Configuration", "DatasetBlock", "EncoderNetworkPlan", "Inference", "LabelsBlock", "LibraryNetworkPlan",
-    "NetworkPlan", "Normalization", "Plan", "Range", "Recipe", "Resampling", "Training", "Transform",
+    "AnyNetwork", "Augmentation", "Classification", "Configuration", "DatasetBlock", "EncoderNetworkPlan", "Inference", "LabelsBlock",
+    "LibraryNetworkPlan", "NetworkPlan", "Normalization", "Plan", "Range", "Recipe", "Resampling", "Training", "Transform",
     "file_content", "read_plan", "validate_plan", "write_plan",
 ]  # fmt: skip
 
@@ -95,13 +96,18 @@ class Plan(Block):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """What each channel of the networks' output stands for: every class with the background, or every region."""
+        """What each channel of the output of networks that segment stands for: every class with the background, or every region."""
         return self.dataset.labels.learned
 
     @property
     def output_channels(self) -> int:
-        """Channels of the networks' output."""
+        """Channels of the output of networks that segment."""
         return len(self.output_names)
+
+    def network_outputs(self, name: str) -> int:
+        """Channels that the network of a configuration gives."""
+        block = self.configuration(name).classification
+        return self.output_channels if block is None else len(block.classes)
 
     @property
     def structure_names(self) -> tuple[str, ...]:
@@ -191,8 +197,12 @@ def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configura
         if dataset is not None:
             yield from _channel_faults(name, configuration, dataset.channel_names)
         weights = configuration.training.class_weights
-        if dataset is not None and weights is not None and len(weights) != len(dataset.labels.learned):
-            yield Fault(("configurations", name, "training", "class_weights"), _weights_fault(dataset.labels, weights))
+        block = configuration.classification
+        if dataset is not None and block is not None:
+            faults = attribute_faults(block, dataset.attributes or {})
+            yield from (Fault(("configurations", name, "classification", *fault.place), fault.text) for fault in faults)
+        if dataset is not None and weights is not None and (text := _weights_fault(dataset.labels, block, weights)):
+            yield Fault(("configurations", name, "training", "class_weights"), text)
         if configuration.previous_stage is not None:
             text = _previous_stage_fault(name, configuration.previous_stage, configurations, names)
             if text is not None:
@@ -222,15 +232,18 @@ def _folders_apart(names: Collection[str]) -> Iterator[Fault]:
             yield Fault((name,), f"differs from '{other}' in the case of letters only, and both name folders; call it something else")
 
 
-def _weights_fault(labels: LabelsBlock, weights: tuple[float, ...]) -> str:
-    what = "region" if labels.trained == "regions" else "class, the background first"
-    return f"needs {len(labels.learned)} numbers, one a {what}: {', '.join(labels.learned)}{shown(weights)}"
+def _weights_fault(labels: LabelsBlock, block: Classification | None, weights: tuple[float, ...]) -> str | None:
+    learned = labels.learned if block is None else block.classes
+    if len(weights) == len(learned):
+        return None
+    what = "class" if block else "region" if labels.trained == "regions" else "class, the background first"
+    return f"needs {len(learned)} numbers, one a {what}: {', '.join(learned)}{shown(weights)}"
 
 
 def _previous_stage_fault(name: str, previous: str, configurations: Mapping[str, Configuration], names: Collection[str]) -> str | None:
     choices = [
         other for other in names
-        if other != name and (other not in configurations or (configurations[other].dimensions == 3 and not configurations[other].previous_stage))
+        if other != name and (other not in configurations or _can_come_first(configurations[other]))
     ]  # fmt: skip
     if configurations[name].dimensions != 3:
         return f"only a 3D configuration can have one{shown(previous)}"
@@ -242,9 +255,15 @@ def _previous_stage_fault(name: str, previous: str, configurations: Mapping[str,
         reason = "there is no such configuration"
     elif configurations[previous].dimensions != 3:
         reason = "must be in 3D, as this one is"
+    elif configurations[previous].task != "segmentation":
+        reason = "must be a segmentation"
     else:
         reason = "has a previous stage of its own"
     return f"{reason}{shown(previous)}{advice(previous, choices)}"
+
+
+def _can_come_first(configuration: Configuration) -> bool:
+    return configuration.dimensions == 3 and not configuration.previous_stage and configuration.task == "segmentation"
 
 
 def _across_the_sound(content: Any, found: Collection[Fault], lost: Collection[str]) -> Iterator[Fault]:

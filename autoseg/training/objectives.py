@@ -12,6 +12,7 @@ from torch import Tensor
 
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.training.batches import Batch
+from autoseg.training.classification import Classification
 from autoseg.training.loss_terms import Emphasis
 from autoseg.training.losses import confusion, deep_loss
 from autoseg.training.region_losses import membership
@@ -97,4 +98,6 @@ class Segmentation:
 
 def objective_of(plan: Plan, name: str) -> Objective:
     """What the network of a configuration is taught."""
+    if plan.configuration(name).task == "classification":
+        return Classification(plan.configuration(name))
     return Segmentation(plan, plan.configuration(name))
