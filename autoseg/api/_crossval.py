@@ -12,7 +12,7 @@ from autoseg.data.folds import read_folds
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation, cross_validate, read_metrics
 from autoseg.files import require_writable, write_json, write_text
-from autoseg.inference.model_folder import MODEL, PLAN, configuration_of, fold_of, trained_folds
+from autoseg.inference.model_folder import MODEL, PLAN, configuration_of, fold_of, task_of, trained_folds
 from autoseg.planning.plan import read_plan
 from autoseg.reporting.scores import draw_scores
 from autoseg.training.run import RUN, read_run
@@ -79,6 +79,13 @@ def crossval(configuration: str | None = None, *, dataset: str | None = None, wo
     there = [folder.name for folder in sorted(root.iterdir()) if _is_configuration(folder)] if root.is_dir() else []
     if configuration is not None and configuration not in there:
         raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(there) or 'none'}.")
+    classifying = [one for one in there if configuration in (None, one) and _does_not_segment(place.model(name, one))]
+    if configuration is not None and classifying:
+        raise AutosegError(
+            f"'{configuration}' of {name} classifies, and what is put together here is the Dice of segmentations. How well each fold does stands in its"
+            f" metrics.json: {place.model(name, configuration)}."
+        )
+    there = [one for one in there if one not in classifying]
     found = tuple(_scores(place.model(name, one), place.folds(name)) for one in there if configuration in (None, one))
     if not any(one.scores for one in found):
         raise AutosegError(
@@ -93,6 +100,11 @@ def _is_configuration(folder: Path) -> bool:
     """Whether there are folds, and their models were not trained under another name than the folder has now."""
     trained = trained_folds(folder)
     return any(folder.glob("fold_*")) and (not trained or not (trained[0] / MODEL).is_file() or configuration_of(trained[0]) == folder.name)
+
+
+def _does_not_segment(folder: Path) -> bool:
+    trained = trained_folds(folder)
+    return bool(trained) and task_of(trained[0]) != "segmentation"
 
 
 def _scores(folder: Path, folds: Path) -> ConfigurationScores:

@@ -10,7 +10,7 @@ from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.postprocessing import Rule
 from autoseg.evaluation.selection_file import SELECTION, Selection, read_selection
 from autoseg.files import read_record
-from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, is_trained, trained_folds
+from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, is_trained, task_of, trained_folds
 from autoseg.planning.plan import read_plan
 from autoseg.workspace import Workspace
 
@@ -90,11 +90,16 @@ def _in_workspace(place: Workspace, dataset: str | None, configuration: str | No
         return _selected(root)
     if len(trained) == 1:
         return Chosen((next(iter(trained.values())),))
-    scores = {one: _validation_dice(folders) for one, folders in trained.items()}
+    segmenting = {one: folders for one, folders in trained.items() if task_of(folders[0]) == "segmentation"}
+    if not segmenting:
+        raise AutosegError(f"{listing(trained)} of {name} do not segment, so there is no best of them. Name one: -c {next(iter(trained))}")
+    if len(segmenting) == 1:
+        return Chosen((next(iter(segmenting.values())),), reason=f"Using {next(iter(segmenting))}, the one that segments; name another with -c.")
+    scores = {one: _validation_dice(folders) for one, folders in segmenting.items()}
     best = max(scores, key=lambda one: (scores[one], one.startswith("3d_fullres")))
     listed = ", ".join(f"{one} {'not validated' if score < 0 else f'{score:.4f}'}" for one, score in scores.items())
     return Chosen(
-        (trained[best],),
+        (segmenting[best],),
         reason=f"Using {best}, the best by validation Dice ({listed}). To compare them fairly, and their ensembles: autoseg select -d {name}",
     )
 

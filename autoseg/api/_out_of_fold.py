@@ -15,7 +15,7 @@ from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, listing
 from autoseg.files import read_record, sweep
-from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, recipe_of, require_one_training, stored_fingerprint
+from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, recipe_of, require_one_training, stored_fingerprint, task_of
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import is_finished
 from autoseg.inference.several import difference
@@ -81,6 +81,10 @@ def find_out_of_fold(
     if strays := [name for name in there if configuration_of(_finished_folds(root / name)[0]) != name]:
         there = [name for name in there if name not in strays]
         notify(f"Not compared, since the models there were trained under another name: {listing(root / name for name in strays)}.")
+    others = [name for name in there if task_of(_finished_folds(root / name)[0]) != "segmentation"]
+    if wrong := [name for name in configurations if name in others]:
+        raise AutosegError(f"{listing(wrong)} of {dataset} does not segment: there is no Dice to select it by. Name configurations that segment.")
+    there = [name for name in there if name not in others]
     if lacking := sorted(set(configurations) - set(there)):
         raise AutosegError(f"{listing(lacking)} of {dataset} has no fold whose training has ended. There is one of: {', '.join(there) or 'none'}.")
     found = [_configuration(root / name) for name in configurations or there]

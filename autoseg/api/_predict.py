@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.api._models import Chosen, choose_models
+from autoseg.data.dataset import Case
 from autoseg.data.inputs import find_all_cases
 from autoseg.errors import AutosegError
 from autoseg.evaluation.postprocessing import apply_rules
 from autoseg.files import require_writable, sweep
 from autoseg.inference.cascade import TrainedFolds, load_trained, trained_on_others
+from autoseg.inference.class_table import TABLE as CLASSES
+from autoseg.inference.class_table import classify_cases
+from autoseg.inference.classes import ClassPredictor
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import Model, fold_of
 from autoseg.inference.run import Source, predict_cases
@@ -32,6 +36,7 @@ class Predicted:
     dataset, configuration, folds : which models were used; several configurations are joined by " + "
     postprocessing : rules that were applied, in words
     uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty/most_doubtful.png`; else None
+    classification : `classification.csv` where the model classifies; `files` then names it for every case. Else None
     execution : device, precision and memory format
     seconds : from the first file read to the last one written
     """
@@ -43,6 +48,7 @@ class Predicted:
     folds: tuple[str, ...]
     postprocessing: tuple[str, ...]
     uncertainty: Path | None
+    classification: Path | None
     execution: str
     seconds: float
 
@@ -54,6 +60,7 @@ class Predicted:
             "folds": list(self.folds),
             "postprocessing": list(self.postprocessing),
             "uncertainty": str(self.uncertainty) if self.uncertainty else None,
+            "classification": str(self.classification) if self.classification else None,
             "execution": self.execution,
             "seconds": round(self.seconds, 3),
             "files": {case: str(path) for case, path in self.files.items()},
@@ -81,13 +88,13 @@ def predict(
     notify: Callable[[str], None] = lambda text: None,
     announce: Callable[[dict[str, object]], None] = lambda understood: None,
 ) -> Predicted:
-    """Segment scans.
+    """Segment scans; or classify them, where the model does.
 
     Parameters
     ----------
     inputs : a folder in any known layout, a folder of files, a case's folder, or one file, or several of these; channels are matched by name
         where they are named
-    output : folder for `<case><file ending>`, made if it is missing
+    output : folder for `<case><file ending>`, or for `classification.csv`; made if it is missing
     dataset : whose model; by default the one last planned
     configuration : by default what `select` chose, be it one or several, and its post-processing; where nothing was selected, the trained one with
         the best validation Dice
@@ -108,7 +115,8 @@ def predict(
     ------
     AutosegError
         the output is the folder of the scans, there is no trained model, or none of a cascade's previous stage, two ways to name it are
-        mixed, no case was found, a channel is missing or a file is damaged (names case and file)
+        mixed, no case was found, a channel is missing or a file is damaged (names case and file), or probabilities or uncertainty are asked of a
+        model that classifies
     """
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(one) for one in inputs]
     models = choose_models(model, dataset, configuration, folds, workspace)
@@ -124,6 +132,12 @@ def predict(
         )
     cases = find_all_cases(sources, trained[0].plan.dataset.channel_names, stack=trained[0].plan.dataset.stack)
     require_writable(target)
+    if trained[0].models[0].configuration.task == "classification":
+        if probabilities or uncertainty:
+            raise AutosegError(
+                f"{trained[0].configuration_name} classifies: its probabilities stand in {CLASSES}, without --probabilities and --uncertainty."
+            )
+        return _classify(trained[0].models, cases, target, chosen, step=step, mirror=mirror, overwrite=overwrite, progress=progress)
     segmenter, made_by = place_together(trained, chosen, step=step, mirror=mirror)
     for folders, source in zip(models.members, made_by, strict=True):
         _notice_other_previous(folders, source, notify)
@@ -145,7 +159,21 @@ def predict(
     return Predicted(
         outcome.files, outcome.skipped, made_by[0].dataset, " + ".join(source.configuration for source in made_by),
         tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), tuple(rule.describe() for rule in rules),
-        target / TABLE if uncertainty else None, segmenter.execution.describe(), time.monotonic() - started,
+        target / TABLE if uncertainty else None, None, segmenter.execution.describe(), time.monotonic() - started,
+    )  # fmt: skip
+
+
+def _classify(
+    models: list[Model], cases: Sequence[Case], output: Path, device: str, *, step: float | None, mirror: bool, overwrite: bool, progress: Progress
+) -> Predicted:
+    started = time.monotonic()
+    predictor = ClassPredictor(models, device, step=step, mirror=mirror)
+    source = Source.of(models, predictor)
+    sweep(output)
+    found, skipped = classify_cases(predictor, cases, output, source, overwrite=overwrite, progress=progress)
+    return Predicted(
+        dict.fromkeys(found, output / CLASSES), skipped, source.dataset, source.configuration, source.folds, (), None, output / CLASSES,
+        predictor.execution.describe(), time.monotonic() - started,
     )  # fmt: skip
 
 

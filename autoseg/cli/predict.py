@@ -34,7 +34,7 @@ def predict(
     workspace: WorkspaceOption = None,
     more: Annotated[list[Path] | None, typer.Argument(help="Further inputs: what a shell makes of -i cases/*", show_default=False)] = None,
 ) -> None:
-    """Segment scans. Cases that are finished are passed over."""
+    """Segment scans, or classify them where the model does. Cases that are finished are passed over."""
     from autoseg import api
 
     with showing_progress() as progress:
@@ -51,8 +51,9 @@ def predict(
     if predicted.uncertainty:
         show_doubtful(predicted.uncertainty)
         typer.echo(f"Written: {predicted.uncertainty}, and beside it maps and most_doubtful.png in uncertainty/")
-    done = len(predicted.files) - len(predicted.skipped)
-    typer.echo(f"{counted(done, 'case')} segmented in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")
+    done, where = len(predicted.files) - len(predicted.skipped), predicted.classification or output
+    what = "classified" if predicted.classification else "segmented"
+    typer.echo(f"{counted(done, 'case')} {what} in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {where}")
 
 
 def show_doubtful(table: Path) -> None:

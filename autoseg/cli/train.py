@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from autoseg.cli.classes import show_classes
 from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, same_place, showing_progress, stoppable
 from autoseg.cli.crossval import in_short
 from autoseg.cli.evaluate import means_in_short, show_means
@@ -48,14 +49,16 @@ def train(
         if one.evaluation is not None:
             show_means(one.evaluation, f"Validation of fold {one.fold}")
             typer.echo(means_in_short(one.evaluation))
+        if one.classification is not None:
+            show_classes(one.classification, f"Validation of fold {one.fold}")
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
-    if fold == "cv":
+    if fold == "cv" and trained[0].evaluation is not None:
         done = api.crossval(configuration, dataset=name, workspace=workspace)
         for scored in done.configurations:
             if scored.scores:
                 typer.echo(in_short(scored.name, scored.scores))
         typer.echo(f"Structures, folds and intervals: autoseg crossval {configuration}{where}, and {done.csv}")
-    if fold == "cv":
+    if fold == "cv" and trained[0].evaluation is not None:
         typer.echo(f"Next: autoseg select{same_place(name if dataset else None, workspace)}")
         return
     typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{where}")

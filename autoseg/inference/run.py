@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, counted
@@ -28,6 +29,9 @@ from autoseg.inference.record import RECORD
 from autoseg.inference.uncertainty_files import FOLDER, TABLE, UncertaintyTable, map_files, write_maps
 from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from autoseg.inference.classes import ClassPredictor
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Source:
     previous: "Source | None" = None
 
     @classmethod
-    def of(cls, models: Sequence[Model], segmenter: Predictor, previous: "Source | None" = None) -> "Source":
+    def of(cls, models: Sequence[Model], segmenter: "Predictor | ClassPredictor", previous: "Source | None" = None) -> "Source":
         """What a segmenter made of these models is, `previous` what its previous stage is."""
         return cls(
             dataset=segmenter.plan.dataset.name,
@@ -115,7 +119,7 @@ def predict_cases(
     if uncertainty:
         require_writable(output / FOLDER)
     targets = [*(path for paths in wanted.values() for path in paths), *([output / TABLE] if uncertainty else [])]
-    _claim(output, record_of(source, rules), targets, overwrite)
+    claim(output, record_of(source, rules), targets, overwrite)
     table = UncertaintyTable(output, list(files), segmenter.plan.structure_names) if uncertainty else None
     sweep(output / FOLDER)
 
@@ -196,7 +200,14 @@ def _own_record(source: Source) -> dict[str, object]:
     return record if source.previous is None else record | {"previous": _own_record(source.previous)}
 
 
-def _claim(output: Path, mine: Mapping[str, object], targets: Sequence[Path], overwrite: bool) -> None:
+def claim(output: Path, mine: Mapping[str, object], targets: Sequence[Path], overwrite: bool) -> None:
+    """Write the record of what makes predictions into their folder.
+
+    Raises
+    ------
+    AutosegError
+        without `overwrite`: another record is there, or one of the targets and no record
+    """
     record = output / RECORD
     if not overwrite and record.is_file():
         if read_json(record) != mine:

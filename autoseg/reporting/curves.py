@@ -19,6 +19,7 @@ from autoseg.progress import duration
 from autoseg.reporting import canvas
 
 CLASS_PREFIX = "dice_"
+SCORES = {"accuracy": "accuracy", "auroc": "AUROC"}  # of networks that classify, and how they are called
 SMOOTHING = 0.9
 
 _REQUIRED = ("epoch", "elapsed_s", "epoch_s", "learning_rate", "train_loss", "validation_loss", "pseudo_dice")
@@ -34,7 +35,7 @@ def draw_progress(log: Path, target: Path) -> None:
     Parameters
     ----------
     log : CSV with a line for each epoch: epoch, elapsed_s, epoch_s, learning_rate, train_loss, validation_loss, pseudo_dice,
-        and dice_<class name> for each class; what was not measured is empty
+        and dice_<class name> for each class, or accuracy and auroc where the network classifies; what was not measured is empty
     target : the PNG file
 
     Raises
@@ -49,7 +50,7 @@ def draw_progress(log: Path, target: Path) -> None:
     (loss, dice), (rate, time) = upper
     canvas.write(figure, 0.63, 6.4 - 0.2, _summary(columns), fontsize=12, fontweight="bold", va="top")
     _draw_loss(loss, columns)
-    _draw_dice(dice, columns)
+    (_draw_scores if set(SCORES) & columns.keys() else _draw_dice)(dice, columns)
     _draw_one(rate, columns, "learning_rate", "Learning rate")
     rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # no power of ten apart from its numbers
     _draw_one(time, columns, "epoch_s", "Seconds per epoch")
@@ -90,7 +91,7 @@ def _read(log: Path) -> Columns:
     missing = [name for name in _REQUIRED if name not in rows[0]]
     if missing:
         raise AutosegError(f"The log {log} lacks the columns {', '.join(missing)}. Draw the log.csv that training wrote.")
-    names = [name for name in rows[0] if name in _REQUIRED or (name or "").startswith(CLASS_PREFIX)]
+    names = [name for name in rows[0] if name in _REQUIRED or name in SCORES or (name or "").startswith(CLASS_PREFIX)]
     return {name: np.array([_number(row[name], name, line, log) for line, row in enumerate(rows, start=2)]) for name in names}
 
 
@@ -108,6 +109,9 @@ def _summary(columns: Columns) -> str:
         parts.append(duration(elapsed[-1]))
     if len(dice):
         parts.append(f"mean pseudo-Dice {dice[-1]:.3f}, best {dice.max():.3f}")
+    for name, called in SCORES.items():
+        if name in columns and len(values := _known(columns, name)[1]):
+            parts.append(f"{called} {values[-1]:.3f}, best {values.max():.3f}")
     return "  ·  ".join(parts)
 
 
@@ -133,6 +137,14 @@ def _draw_dice(axes: Axes, columns: Columns) -> None:
     (lines["mean, moving average"],) = axes.plot(epochs, moving_average(mean), color=canvas.INK, linewidth=2)
     axes.set_ylim(0, 1)
     canvas.add_legend(axes, list(lines.values()), list(lines), loc="lower right", ncols=1 + len(lines) // 7)
+
+
+def _draw_scores(axes: Axes, columns: Columns) -> None:
+    canvas.style_axes(axes, "Accuracy and AUROC on validation patches")
+    names = [name for name in SCORES if name in columns]
+    lines = [_line(axes, columns, name, canvas.class_colour(index)) for index, name in enumerate(names)]
+    axes.set_ylim(0, 1.02)
+    canvas.add_legend(axes, lines, [SCORES[name] for name in names], loc="lower right")
 
 
 def _draw_one(axes: Axes, columns: Columns, name: str, title: str) -> None:

@@ -40,7 +40,7 @@ class Classification:
         return loss, logits_BK
 
     def tally(self, output: Tensor, batch: Batch) -> Tensor:
-        """For each class how often its probability fell into each step, where it was right and where not; then hits, and all: (K * 2 * steps + 2,)."""
+        """For each class how often its probability fell into each step, first where it was wrong; then how many were hit, of how many."""
         targets_B = self.targets(batch)
         known = targets_B >= 0
         logits_BK, targets_B = output.float()[known], targets_B[known]
@@ -53,8 +53,8 @@ class Classification:
         return torch.cat([histograms, hits.view(1), known.sum().view(1)]).cpu()
 
     def scores(self, total: Tensor) -> list[float]:
-        *histograms, hits, count = total.double().split([(STEPS + 1) * 2] * len(self._block.classes) + [1, 1])
-        areas = [area for histogram in histograms if (area := _area(*histogram.view(2, -1))) == area]
+        histograms, (hits, count) = total[:-2].double().view(len(self._block.classes), 2, -1), total[-2:].double()
+        areas = [area for others, own in histograms if (area := _area(others, own)) == area]
         return [float(hits / count), sum(areas) / len(areas) if areas else float("nan")]
 
     def overall(self, scores: Sequence[float]) -> float:

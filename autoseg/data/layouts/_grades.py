@@ -47,9 +47,9 @@ def grades_of(cases: Mapping[str, CaseFolder], root: Path) -> tuple[dict[str, st
     grades: dict[str, str] = {}
     for name, one in cases.items():
         by_folder = next((part.upper() for part in one.folder.relative_to(root).parts[:-1] if part.upper() in GRADES), None)
-        by_table, path = listed.get(name, ("", None))
+        by_table, table = listed.get(name, ("", None))
         if by_folder and by_table and by_folder != by_table:
-            problems.append(Finding("warning", name, path, f"lies in {by_folder}/, and the table says {by_table}; the table is taken", _MEND))
+            problems.append(Finding("warning", name, table, f"lies in {by_folder}/, and the table says {by_table}; the table is taken", _MEND))
         if grade := by_table or by_folder:
             grades[name] = grade
     if grades and (without := sorted(cases.keys() - grades.keys())):
@@ -74,7 +74,7 @@ def _read(path: Path) -> tuple[list[tuple[str, str]], str]:
         return [], f"cannot be read ({error}), so it gives no grades"
     columns = [name.strip().lower() for name in header]
     if GRADE not in columns:
-        return [], "no column Grade, so it gives no grades"
+        return [], "" if not columns else "no column Grade, so it gives no grades"
     place = columns.index(GRADE)
     graded = [(row, row[place].strip().upper()) for row in rows if len(row) > place]
     unknown = sorted({grade for _, grade in graded if grade not in (*GRADES, "", "NA")})

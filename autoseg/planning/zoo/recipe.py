@@ -12,7 +12,7 @@ from pydantic import Field
 
 from autoseg.planning.schema.blocks import Block, Name
 
-Task = Literal["segmentation"]
+Task = Literal["segmentation", "classification"]
 
 
 class Published(Block):
@@ -41,7 +41,7 @@ class ZooRecipe(Block):
     ----------
     name : of the configuration that it becomes
     title : what it is, in a line
-    task : what it is for
+    task : what it is for, as `task` of a configuration; what is classified stands in `configuration`
     source : whose approach it is
     needs : what a dataset must have, for people
     dimensions : of its network
