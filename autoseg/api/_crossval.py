@@ -82,8 +82,8 @@ def crossval(configuration: str | None = None, *, dataset: str | None = None, wo
     classifying = [one for one in there if configuration in (None, one) and _does_not_segment(place.model(name, one))]
     if configuration is not None and classifying:
         raise AutosegError(
-            f"'{configuration}' of {name} classifies, and what is put together here is the Dice of segmentations. How well each fold does stands in its"
-            f" metrics.json: {place.model(name, configuration)}."
+            f"'{configuration}' of {name} classifies, and crossval puts the Dice of segmentations together. How well each of its folds does stands in"
+            f" fold_<k>/metrics.json in {place.model(name, configuration)}."
         )
     there = [one for one in there if one not in classifying]
     found = tuple(_scores(place.model(name, one), place.folds(name)) for one in there if configuration in (None, one))
