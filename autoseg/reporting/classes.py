@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from autoseg.evaluation.classification import ClassEvaluation, Scores, auroc, roc_curve
 from autoseg.reporting import canvas
 
-_WIDTH, _ROW, _HEAD = 8.2, 3.9, 0.55  # inches
+_WIDTH, _ROW, _HEAD = 8.2, 3.65, 0.35  # inches
 _SHADES = LinearSegmentedColormap.from_list("share", [(1, 1, 1), canvas.SKY_BLUE])
 _LONGEST_NAME = 14
 _MOST_NAMED = 8  # classes whose curves have names

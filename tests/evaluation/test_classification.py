@@ -86,7 +86,10 @@ def test_patients_are_drawn_whole() -> None:
 
 def test_where_a_class_is_missing_it_is_said(tmp_path: Path) -> None:
     found = evaluate_classes({"slice": examples([0, 1], [0.2, 0.8]), "case": examples([1, 1], [0.3, 0.8])}, "presence", ["absent", "present"])
-    assert found.notes == ("Every case is present (2 examples): there is no AUROC, and no measure of what is not there.",)
+    assert found.notes == (
+        "Every case is present (2 examples): there is no AUROC, and no measure of what is not there.",
+        "2 patients: intervals of so few say little.",
+    )
     case = found.levels["case"].measures
     assert math.isnan(case["auroc"]) and math.isnan(case["specificity"]) and case["sensitivity"] == case["accuracy"] == 0.5
     table, document = found.write(tmp_path)
