@@ -18,7 +18,7 @@ from autoseg.inference.class_table import TABLE as CLASSES
 from autoseg.inference.class_table import classify_cases
 from autoseg.inference.classes import ClassPredictor
 from autoseg.inference.execution import pick_device
-from autoseg.inference.model_folder import Model, fold_of
+from autoseg.inference.model_folder import Model, fold_of, load_folds
 from autoseg.inference.run import Source, predict_cases
 from autoseg.inference.several import place_together
 from autoseg.inference.uncertainty_files import TABLE
@@ -36,7 +36,7 @@ class Predicted:
     dataset, configuration, folds : which models were used; several configurations are joined by " + "
     postprocessing : rules that were applied, in words
     uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty/most_doubtful.png`; else None
-    classification : `classification.csv` where the model classifies; `files` then names it for every case. Else None
+    classification : `classification.csv` where the model classifies, else None; `files` names it for every case where it does not segment
     execution : device, precision and memory format
     seconds : from the first file read to the last one written
     """
@@ -152,6 +152,14 @@ def predict(
         segmenter, cases, target, made_by, probabilities=probabilities, uncertainty=uncertainty, overwrite=overwrite, progress=progress,
         finish=partial(apply_rules, rules=rules) if rules else None, rules=[rule.model_dump(mode="json", exclude_none=True) for rule in rules],
     )  # fmt: skip
+    classes = None
+    if trained[0].models[0].configuration.classification is not None and len(trained) == 1:
+        if overwrite:
+            (target / CLASSES).unlink(missing_ok=True)
+        predictor = ClassPredictor(load_folds(models.members[0]), chosen, step=step, mirror=mirror)
+        written = [rule.model_dump(mode="json", exclude_none=True) for rule in rules]
+        classify_cases(predictor, cases, target, made_by[0], rules=written, progress=progress, stage="classify")
+        classes = target / CLASSES
     if uncertainty:
         from autoseg.api._doubt import draw_doubtful  # pictures and tables: half a second that other predictions need not wait for
 
@@ -159,7 +167,7 @@ def predict(
     return Predicted(
         outcome.files, outcome.skipped, made_by[0].dataset, " + ".join(source.configuration for source in made_by),
         tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), tuple(rule.describe() for rule in rules),
-        target / TABLE if uncertainty else None, None, segmenter.execution.describe(), time.monotonic() - started,
+        target / TABLE if uncertainty else None, classes, segmenter.execution.describe(), time.monotonic() - started,
     )  # fmt: skip
 
 

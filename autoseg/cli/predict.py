@@ -51,8 +51,10 @@ def predict(
     if predicted.uncertainty:
         show_doubtful(predicted.uncertainty)
         typer.echo(f"Written: {predicted.uncertainty}, and beside it maps and most_doubtful.png in uncertainty/")
-    done, where = len(predicted.files) - len(predicted.skipped), predicted.classification or output
-    what = "classified" if predicted.classification else "segmented"
+    done, alone = len(predicted.files) - len(predicted.skipped), predicted.classification in predicted.files.values()
+    what, where = ("classified", predicted.classification) if alone else ("segmented", output)
+    if predicted.classification and not alone:
+        typer.echo(f"Classes: {predicted.classification}")
     typer.echo(f"{counted(done, 'case')} {what} in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {where}")
 
 

@@ -105,9 +105,9 @@ class Plan(Block):
         return len(self.output_names)
 
     def network_outputs(self, name: str) -> int:
-        """Channels that the network of a configuration gives."""
-        block = self.configuration(name).classification
-        return self.output_channels if block is None else len(block.classes)
+        """Channels that the network of a configuration gives; those of voxels where it also has a head for the image."""
+        one = self.configuration(name)
+        return len(one.classification.classes) if one.classification and one.task == "classification" else self.output_channels
 
     @property
     def structure_names(self) -> tuple[str, ...]:
@@ -201,7 +201,11 @@ def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configura
         if dataset is not None and block is not None:
             faults = attribute_faults(block, dataset.attributes or {})
             yield from (Fault(("configurations", name, "classification", *fault.place), fault.text) for fault in faults)
-        if dataset is not None and weights is not None and (text := _weights_fault(dataset.labels, block, weights)):
+        if (
+            dataset is not None
+            and weights is not None
+            and (text := _weights_fault(dataset.labels, block if configuration.task == "classification" else None, weights))
+        ):
             yield Fault(("configurations", name, "training", "class_weights"), text)
         if configuration.previous_stage is not None:
             text = _previous_stage_fault(name, configuration.previous_stage, configurations, names)

@@ -31,11 +31,11 @@ class Objective(Protocol):
     @property
     def columns(self) -> tuple[str, ...]: ...
 
-    def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+    def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Any]:
         """The loss of a batch, and what the network said of it at full resolution; `forward` runs the network on images (B, C, *patch)."""
         ...
 
-    def tally(self, output: Tensor, batch: Batch) -> Tensor:
+    def tally(self, output: Any, batch: Batch) -> Tensor:
         """Numbers that are added up over the batches of an epoch, on the CPU."""
         ...
 
@@ -96,8 +96,44 @@ class Segmentation:
         return None if self._regions_RK is None else self._regions_RK.to(device)
 
 
+class SegmentationWithClass:
+    """Classes or regions of every voxel, and one class of the image: the losses are added, the scores are those of both."""
+
+    def __init__(self, plan: Plan, configuration: Configuration) -> None:
+        self._voxels, self._image = Segmentation(plan, configuration), Classification(configuration)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self._voxels.columns, *self._image.columns)
+
+    def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Any]:
+        told = forward(batch.images)
+        of_voxels, voxels = self._voxels.judge(lambda images: told.voxels, batch)
+        of_image, image = self._image.judge(lambda images: told.image, batch)
+        return of_voxels + self._image.weight * of_image, (voxels, image)
+
+    def tally(self, output: Any, batch: Batch) -> Tensor:
+        voxels, image = output
+        return torch.cat([self._voxels.tally(voxels, batch).flatten(), self._image.tally(image, batch)])
+
+    def scores(self, total: Tensor) -> list[float]:
+        split = 3 * len(self._voxels.columns)
+        return self._voxels.scores(total[:split].view(3, -1)) + self._image.scores(total[split:])
+
+    def overall(self, scores: Sequence[float]) -> float:
+        return self._voxels.overall(scores[: len(self._voxels.columns)])
+
+    def describe(self, overall: float | None, scores: Sequence[float]) -> str:
+        split = len(self._voxels.columns)
+        said = (self._voxels.describe(overall, scores[:split]), self._image.describe(None, scores[split:]))
+        return ", ".join(filter(None, said))
+
+
 def objective_of(plan: Plan, name: str) -> Objective:
     """What the network of a configuration is taught."""
-    if plan.configuration(name).task == "classification":
-        return Classification(plan.configuration(name))
-    return Segmentation(plan, plan.configuration(name))
+    configuration = plan.configuration(name)
+    if configuration.task == "classification":
+        return Classification(configuration)
+    if configuration.classification is not None:
+        return SegmentationWithClass(plan, configuration)
+    return Segmentation(plan, configuration)

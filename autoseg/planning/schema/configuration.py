@@ -24,7 +24,8 @@ class Configuration(Block):
 
     With `inherits` the file holds only what differs from another configuration; in memory every configuration is whole.
     With `previous_stage` the network also sees the segmentation of another configuration, one channel a class.
-    With task `classification` only the encoder of the network is built, with a head that gives the classes.
+    With task `classification` only the encoder of the network is built, with a head that gives the classes; a segmentation may have such a head
+    too.
     """
 
     inherits: Name | None = Field(None, description="the configuration that this one is like: its block holds only what differs")
@@ -35,7 +36,9 @@ class Configuration(Block):
     task: Literal["segmentation", "classification"] = Field(
         "segmentation", description="what it does: segmentation, or classification of whole slices or volumes by the network's encoder with a head"
     )
-    classification: Classification | None = Field(None, validate_default=True, description="classification: of what, into which classes")
+    classification: Classification | None = Field(
+        None, validate_default=True, description="of what, into which classes: for classification, or beside a segmentation"
+    )
     dimensions: Literal[2, 3] = Field(description="2 (Y, X) or 3 (Z, Y, X)")
     spacing: tuple[Positive, ...] = Field(
         description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are; nominal with resampling.resize"
@@ -64,12 +67,10 @@ class Configuration(Block):
     @classmethod
     def _belongs_to_the_task(cls, block: Classification | None, info: ValidationInfo) -> Classification | None:
         task = info.data.get("task")
-        if block is not None and task == "segmentation":
-            raise ValueError("is for task 'classification' alone; give the task, or leave this out")
         if task == "classification" and block is None:
             raise ValueError('is missing: say of what, such as {"target": "presence"}')
-        if task == "classification" and info.data.get("previous_stage"):
-            raise_if_any([Fault(("previous_stage",), f"only a segmentation has one{shown(info.data['previous_stage'])}")])
+        if block is not None and info.data.get("previous_stage"):
+            raise_if_any([Fault(("previous_stage",), f"what classifies has none{shown(info.data['previous_stage'])}")])
         return block
 
     @field_validator("median_shape")
@@ -95,7 +96,7 @@ class Configuration(Block):
     @classmethod
     def _patch_fits_network(cls, network: AnyNetwork, info: ValidationInfo) -> AnyNetwork:
         dimensions, patch = info.data.get("dimensions"), info.data.get("patch_size")
-        raise_if_any(_task_faults(info.data.get("task"), network))
+        raise_if_any(_task_faults(info.data.get("task"), info.data.get("classification"), network))
         if dimensions is not None:
             raise_if_any(Fault(("network", *fault.place), fault.text) for fault in network.axis_faults(dimensions))
             raise_if_any(_patch_faults(patch, network.divisors(dimensions)) if patch else ())
@@ -184,15 +185,16 @@ def nearest_patch(patch_size: tuple[int, ...], divisors: tuple[int, ...]) -> tup
     return min(possible, key=lambda size: (sum(abs(one - other) for one, other in zip(size, patch_size, strict=True)), prod(size)))
 
 
-def _task_faults(task: str | None, network: AnyNetwork) -> Iterator[Fault]:
+def _task_faults(task: str | None, block: Classification | None, network: AnyNetwork) -> Iterator[Fault]:
     """A network has a decoder where it segments, and an encoder that can stand alone where it classifies."""
     place = ("network", "family")
     if task == "segmentation" and network.family == "encoder":
         yield Fault(place, "'encoder' has no decoder: it is for task 'classification'; choose unet, unetplusplus or deeplabv3plus")
     if task == "classification" and isinstance(network, EncoderNetworkPlan) and network.family != "encoder":
         yield Fault(place, f"is a decoder, which a classification has no use for{shown(network.family)}; nearest valid: 'encoder'")
-    if task == "classification" and not isinstance(network, EncoderNetworkPlan | NetworkPlan):
-        yield Fault(place, f"has no encoder that can stand alone{shown(network.family)}; choose from encoder, plain_unet, residual_unet")
+    if (task == "classification" or block) and not isinstance(network, EncoderNetworkPlan | NetworkPlan):
+        choices = "plain_unet, residual_unet, " + ("encoder" if task == "classification" else "unet, unetplusplus, deeplabv3plus")
+        yield Fault(place, f"has no encoder that a head can stand on{shown(network.family)}; choose from {choices}")
 
 
 def _patch_faults(patch: tuple[int, ...], divisors: tuple[int, ...]) -> Iterator[Fault]:
