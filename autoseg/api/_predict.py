@@ -153,7 +153,9 @@ def predict(
         finish=partial(apply_rules, rules=rules) if rules else None, rules=[rule.model_dump(mode="json", exclude_none=True) for rule in rules],
     )  # fmt: skip
     classes = None
-    if trained[0].models[0].configuration.classification is not None and len(trained) == 1:
+    if len(trained) > 1 and any(one.models[0].configuration.classification for one in trained):
+        notify("An ensemble of several configurations gives segmentations, and no classes: predict with one (-c) for those.")
+    elif trained[0].models[0].configuration.classification is not None:
         if overwrite:
             (target / CLASSES).unlink(missing_ok=True)
         predictor = ClassPredictor(load_folds(models.members[0]), chosen, step=step, mirror=mirror)
