@@ -45,7 +45,7 @@ def validate_classes(
     """Classify and judge cases with the model in `folder`.
 
     Writes `validation/classification.csv`, and into the folder `classification.csv` (with the truth), `metrics.csv`, `metrics.json` and
-    `classification.png`.
+    `classification.png`. Where the model segments too these are `class_metrics.csv` and `class_metrics.json`.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def validate_classes(
     groups = {case.name: case.group for case in cases}
     evaluation = evaluate_classes(_levels(found, truth, groups, block.classes), block.target, block.classes)
     write_text(folder / TABLE, table_text(found, block.classes, truth))
-    evaluation.write(folder)
+    evaluation.write(folder, "metrics" if predictor.configuration.task == "classification" else "class_metrics")
     draw_classification(evaluation, folder / PICTURE)
     for note in evaluation.notes:
         notify(note)

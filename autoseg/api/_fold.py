@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from autoseg.api._classify import classes_of, validate_classes
 from autoseg.api._job import Job, Key, stopping
 from autoseg.api._validate import validate
+from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, counted, listing
 from autoseg.evaluation.classification import ClassEvaluation
 from autoseg.evaluation.reconstructions import ReconstructionScores
@@ -45,8 +46,9 @@ class Trained:
     fold : "0".."4" or "all"
     steps, seconds : how long it was trained, over all sittings
     recipe : name of the plan's recipe that was used
-    evaluation : of the validation cases at full resolution: `ReconstructionScores` of the tasks anomaly and denoising, `ClassEvaluation` of
-        classification; None for fold "all"
+    evaluation : of the validation cases at full resolution; `ReconstructionScores` of the tasks anomaly and denoising; None for fold "all" and where
+        the configuration only classifies
+    classification : how well the validation cases were classified, where it does that
     """
 
     folder: Path
@@ -54,7 +56,8 @@ class Trained:
     steps: int
     seconds: float
     recipe: str
-    evaluation: Evaluation | ReconstructionScores | ClassEvaluation | None
+    evaluation: Evaluation | ReconstructionScores | None
+    classification: ClassEvaluation | None = None
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ def train_fold(job: Job, key: Key, ready: TrainingData, *, restart: bool = False
         _notice_previous(job, folder, ready)
         _notice_seen(job, folder, pretrained, validation)
         outcome = _train(job, key, ready, training, validation, pretrained)
-        evaluation = _validate(job, key, ready) if validation else None
-    return Trained(folder, str(key), outcome.steps, outcome.seconds, outcome.run.recipe, evaluation)
+        evaluation, classification = _validate(job, key, ready) if validation else (None, None)
+    return Trained(folder, str(key), outcome.steps, outcome.seconds, outcome.run.recipe, evaluation, classification)
 
 
 def validate_fold(job: Job, key: Key, ready: TrainingData) -> None:
@@ -167,14 +170,15 @@ def _require_classes(job: Job, training: list[str]) -> None:
     classes = classes_of(job.cases, block) if block else None
     if block is None or classes is None:
         return
-    known = {block.classes[classes[name]] for name in training}
+    known = {block.classes[classes[name]] for name in training if name in classes}
     if absent := [name for name in block.classes if name not in known]:
         raise AutosegError(
             f"{job.name} cannot learn to tell {listing(block.classes)}: none of the {counted(len(training), 'case')} to train on is"
             f" {listing(absent)} ({block.target}). Divide the folds otherwise, or add cases."
         )
     if left := len(job.cases) - len(classes):
-        job.notify(f"{counted(left, 'case')} without {block.target} {'is' if left == 1 else 'are'} left out.")
+        where = "left out" if job.configuration.task == "classification" else "segmented, and teach nothing of it"
+        job.notify(f"{counted(left, 'case')} without {block.target} {'is' if left == 1 else 'are'} {where}.")
 
 
 def _tidy(folder: Path) -> None:
@@ -275,10 +279,19 @@ def _train(job: Job, key: Key, ready: TrainingData, training: list[str], validat
         return trainer.train(progress=job.progress, should_stop=job.should_stop)
 
 
-def _validate(job: Job, key: Key, ready: TrainingData) -> Evaluation | ReconstructionScores | ClassEvaluation:
+def _validate(job: Job, key: Key, ready: TrainingData) -> tuple[Evaluation | ReconstructionScores | None, ClassEvaluation | None]:
+    """How well a fold segments, and how well it classifies, as far as it does either."""
     validation = set(job.split(key)[1])
     cases = [case for case in job.cases if case.name in validation]
-    if job.configuration.task == "classification":
-        return validate_classes(job.folder(key), cases, job.device, progress=stopping(job), notify=job.notify)
-    shapes = {case.name: ready.store.shape(case.name) for case in cases}
-    return validate(job.folder(key), cases, job.device, shapes=shapes, progress=stopping(job), notify=job.notify)
+    evaluation = classification = None
+    if job.configuration.task != "classification":
+        shapes = {case.name: ready.store.shape(case.name) for case in cases}
+        evaluation = validate(job.folder(key), cases, job.device, shapes=shapes, progress=stopping(job), notify=job.notify)
+    if job.configuration.classification is not None and any(_has_class(job, case) for case in cases):
+        classification = validate_classes(job.folder(key), cases, job.device, progress=stopping(job), notify=job.notify)
+    return evaluation, classification
+
+
+def _has_class(job: Job, case: Case) -> bool:
+    block = job.configuration.classification
+    return block is not None and (block.of_presence or case.attributes.get(block.target) in block.classes)

@@ -19,7 +19,7 @@ from autoseg.inference.class_table import TABLE as CLASSES
 from autoseg.inference.class_table import classify_cases
 from autoseg.inference.classes import ClassPredictor
 from autoseg.inference.execution import pick_device
-from autoseg.inference.model_folder import Model, fold_of
+from autoseg.inference.model_folder import Model, fold_of, load_folds
 from autoseg.inference.run import Outcome, Source, predict_cases, reconstruct_cases
 from autoseg.inference.several import place_together
 from autoseg.inference.uncertainty_files import TABLE
@@ -39,7 +39,7 @@ class Predicted:
     postprocessing : rules that were applied, in words
     uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty/most_doubtful.png`; else None
     overlays : sheets of pictures where they were asked for, each case's own in `overlays/<case>.png`; else empty
-    classification : `classification.csv` where the model classifies; `files` then names it for every case. Else None
+    classification : `classification.csv` where the model classifies, else None; `files` names it for every case where it does not segment
     execution : device, precision and memory format
     seconds : from the first file read to the last one written
     task : what the models were trained for
@@ -196,10 +196,12 @@ def segment(
             by = Source.of(trained[0].models, predictor)
             found, skipped = classify_cases(predictor, cases, target, by, overwrite=overwrite, progress=progress)
             classified = Outcome(dict.fromkeys(found, target / CLASSES), skipped)
-            return Segmented(_predicted(classified, (by,), (), None, predictor.execution.describe(), started), tuple(cases), predictor.plan)
+            return Segmented(
+                _predicted(classified, (by,), (), None, target / CLASSES, predictor.execution.describe(), started), tuple(cases), predictor.plan
+            )
         reconstructor, by = place_reconstructor(trained[0].models, chosen, step=step, mirror=mirror)
         made = reconstruct_cases(reconstructor, cases, target, by, overwrite=overwrite, progress=progress)
-        return Segmented(_predicted(made, (by,), (), None, reconstructor.execution.describe(), started), tuple(cases), reconstructor.plan)
+        return Segmented(_predicted(made, (by,), (), None, None, reconstructor.execution.describe(), started), tuple(cases), reconstructor.plan)
     if overlay:
         from autoseg.api._overlays import require_room
 
@@ -218,23 +220,38 @@ def segment(
         segmenter, cases, target, made_by, probabilities=probabilities, uncertainty=uncertainty, overwrite=overwrite, progress=progress,
         finish=partial(apply_rules, rules=rules) if rules else None, rules=[rule.model_dump(mode="json", exclude_none=True) for rule in rules],
     )  # fmt: skip
+    classes = None
+    if len(trained) > 1 and any(one.models[0].configuration.classification for one in trained):
+        notify("An ensemble of several configurations gives segmentations, and no classes: predict with one (-c) for those.")
+    elif trained[0].models[0].configuration.classification is not None:
+        if overwrite:
+            (target / CLASSES).unlink(missing_ok=True)
+        predictor = ClassPredictor(load_folds(models.members[0]), chosen, step=step, mirror=mirror)
+        written = [rule.model_dump(mode="json", exclude_none=True) for rule in rules]
+        classify_cases(predictor, cases, target, made_by[0], rules=written, progress=progress, stage="classify")
+        classes = target / CLASSES
     if uncertainty:
         from autoseg.api._doubt import draw_doubtful  # pictures and tables: half a second that other predictions need not wait for
 
         draw_doubtful(cases, outcome.files, segmenter.plan, target)
     doubt = target / TABLE if uncertainty else None
-    predicted = _predicted(outcome, made_by, tuple(rule.describe() for rule in rules), doubt, segmenter.execution.describe(), started)
+    predicted = _predicted(outcome, made_by, tuple(rule.describe() for rule in rules), doubt, classes, segmenter.execution.describe(), started)
     return Segmented(predicted, tuple(cases), segmenter.plan)
 
 
 def _predicted(
-    outcome: Outcome, made_by: Sequence[Source], rules: tuple[str, ...], uncertainty: Path | None, execution: str, started: float
+    outcome: Outcome,
+    made_by: Sequence[Source],
+    rules: tuple[str, ...],
+    uncertainty: Path | None,
+    classes: Path | None,
+    execution: str,
+    started: float,
 ) -> Predicted:
     return Predicted(
         outcome.files, outcome.skipped, made_by[0].dataset, " + ".join(source.configuration for source in made_by),
-        tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), rules, uncertainty, (),
-        next(iter(outcome.files.values()), None) if made_by[0].task == "classification" else None, execution, time.monotonic() - started,
-        made_by[0].task,
+        tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), rules, uncertainty, (), classes, execution,
+        time.monotonic() - started, made_by[0].task,
     )  # fmt: skip
 
 

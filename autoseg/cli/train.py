@@ -53,8 +53,8 @@ def train(
             typer.echo(means_in_short(one.evaluation))
         elif isinstance(one.evaluation, ReconstructionScores):
             show_reconstructions(one.evaluation, f"Validation of fold {one.fold}")
-        elif one.evaluation is not None:
-            show_classes(one.evaluation, f"Validation of fold {one.fold}")
+        if one.classification is not None:
+            show_classes(one.classification, f"Validation of fold {one.fold}")
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
     by_dice = all(isinstance(one.evaluation, Evaluation) for one in trained)  # as cross-validation and selection are
     if fold == "cv" and by_dice:

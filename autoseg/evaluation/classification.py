@@ -81,9 +81,9 @@ class ClassEvaluation:
     levels: Mapping[str, Scores]
     notes: tuple[str, ...]
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write `metrics.csv` (a row for each level and measure) and `metrics.json` (the same with the confusion matrices), whole or not at all."""
-        csv, json = folder / "metrics.csv", folder / "metrics.json"
+    def write(self, folder: Path, stem: str = "metrics") -> tuple[Path, Path]:
+        """Write `<stem>.csv` (a row for each level and measure) and `<stem>.json` (the same with the confusion matrices), whole or not at all."""
+        csv, json = folder / f"{stem}.csv", folder / f"{stem}.json"
         rows = ["level,measure,value,low,high,examples,groups"]
         for level, scores in self.levels.items():
             for name, value in scores.measures.items():

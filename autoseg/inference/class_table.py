@@ -34,11 +34,18 @@ def classify_cases(
     output: Path,
     source: Source,
     *,
+    rules: Sequence[Mapping[str, object]] = (),
     overwrite: bool = False,
     progress: Progress = silent,
     stage: str = "predict",
 ) -> tuple[dict[str, Classified], tuple[str, ...]]:
     """Classify cases into `classification.csv` in a folder.
+
+    Parameters
+    ----------
+    predictor, cases, output, source, overwrite : as for `predict_cases`
+    rules : of post-processing, where segmentations lie in the same folder
+    progress, stage : told how far it is
 
     Returns
     -------
@@ -51,7 +58,7 @@ def classify_cases(
         something else
     """
     path, classes = output / TABLE, predictor.block.classes
-    claim(output, record_of(source), [path], overwrite)
+    claim(output, record_of(source, rules), [path], overwrite)
     known = path.is_file() and not overwrite and path.stat().st_mtime_ns >= (output / RECORD).stat().st_mtime_ns
     earlier = read_table(path, classes) if known else {}
     written = path.stat().st_mtime_ns if known else 0

@@ -20,6 +20,7 @@ from autoseg.inference.execution import enough_memory, inference
 from autoseg.inference.model_folder import Model
 from autoseg.inference.predictor import TOO_LARGE, choose_execution, patch_3d, require_step
 from autoseg.inference.sliding_window import flip_combinations, pad_to_patch, windows
+from autoseg.networks.classifier import set_given
 from autoseg.planning.plan import Classification, Plan
 from autoseg.preprocessing.case import ReadyCase, prepare
 
@@ -47,7 +48,7 @@ class ClassPredictor:
 
     Parameters
     ----------
-    models : the folds of one configuration
+    models : the folds of one configuration, loaded for this predictor alone where they also segment: they give classes from then on
     device, step, mirror : as for `Predictor`
 
     Raises
@@ -68,6 +69,8 @@ class ClassPredictor:
         self._flips = flip_combinations([axis + 2 for axis in sorted(learned)])
         self._patch = patch_3d(self.configuration)
         with enough_memory(device, TOO_LARGE):
+            for model in models:
+                set_given(model.network, "image")
             self.execution = choose_execution(models[0], self._patch, device)
             self._networks = [self.execution.place(model.network, dimensions) for model in models]
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from autoseg.errors import AutosegError
 from autoseg.files import read_json, read_record, write_json
 from autoseg.networks import build
+from autoseg.networks.classifier import set_given
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.networks.weights import load_weights, weights_of, write_tensors
 from autoseg.planning.plan import Configuration, Plan, read_plan, write_plan
@@ -148,6 +149,7 @@ def load_model(folder: Path) -> Model:
     except ValueError as error:
         raise _damaged(folder, error) from error
     set_deep_supervision(network, False)
+    set_given(network, "voxels")
     return Model(folder, plan, name, network.eval().requires_grad_(False), recipe)
 
 

@@ -2,7 +2,8 @@
 
 - A network takes (B, C, *patch) and gives its logits (B, K, *patch); while training with deep supervision it gives a list, full
   resolution first, each further entry at the next stage's resolution.
-- Where a configuration classifies, a network is the encoder of that block with a head, and gives logits (B, K).
+- Where a configuration classifies, a network is the encoder of that block with a head, and gives logits (B, K). Where it segments and classifies,
+  the head stands beside the decoder, and `classifier.set_given` chooses what is given.
 - Parameter names and shapes of U-Nets are those of the field's own, so weights trained elsewhere on the same topology fit.
 """
 
@@ -48,6 +49,15 @@ def build(configuration: Configuration, *, in_channels: int, num_classes: int) -
         from autoseg.networks.classifier import build_classifier
 
         return build_classifier(configuration, in_channels, num_classes)
+    body = _segmenter(configuration, in_channels, num_classes)
+    if configuration.classification is None:
+        return body
+    from autoseg.networks.classifier import with_head
+
+    return with_head(body, configuration)
+
+
+def _segmenter(configuration: Configuration, in_channels: int, num_classes: int) -> "nn.Module":
     network, sizes = configuration.network, (configuration.dimensions, in_channels, num_classes)
     match network:
         case EncoderNetworkPlan():

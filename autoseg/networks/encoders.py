@@ -25,6 +25,7 @@ from autoseg.networks.norm import GroupNorm, InstanceNorm2d
 from autoseg.planning.plan import EncoderNetworkPlan
 
 UNREAD = {"_conv_head", "_bn1"}  # what EfficientNet classifies with
+MOMENTUM = 0.1  # PyTorch's own; EfficientNet's is a tenth of it, and would not know its statistics after a training of a hundred steps
 CHANNELS = (256, 128, 64, 32, 16)  # of the decoder: the library's own
 GATED = 2  # the channels of a gate are those of the skip, divided by this
 
@@ -75,6 +76,7 @@ def build_encoder_network(network: EncoderNetworkPlan, dimensions: int, in_chann
     """The network with random weights; parameters as for `networks.build`."""
     body = _body(network, in_channels, num_classes)
     _leave_out_unread(body.get_submodule("encoder"))
+    _learn_statistics_soon(body)
     if network.norm != "batch":
         _exchange_norms(body.get_submodule("decoder"), GroupNorm if network.norm == "group" else partial(InstanceNorm2d, affine=True))
     if network.attention_gates:
@@ -89,6 +91,7 @@ def library_encoder(network: EncoderNetworkPlan, in_channels: int) -> tuple[nn.M
     smp = _library(network)
     encoder: nn.Module = smp.encoders.get_encoder(network.encoder, in_channels=in_channels, weights=None)
     _leave_out_unread(encoder)
+    _learn_statistics_soon(encoder)
     features: int = encoder.out_channels[-1]  # type: ignore[index,assignment]
     return make_faster(encoder), features
 
@@ -136,6 +139,12 @@ def _library(network: EncoderNetworkPlan) -> Any:
 def _leave_out_unread(encoder: nn.Module) -> None:
     for name in UNREAD & dict(encoder.named_children()).keys():
         setattr(encoder, name, nn.Identity())
+
+
+def _learn_statistics_soon(module: nn.Module) -> None:
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None:
+            layer.momentum = max(layer.momentum, MOMENTUM)
 
 
 def _exchange_norms(module: nn.Module, norm: Callable[[int], nn.Module]) -> None:

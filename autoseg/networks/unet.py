@@ -9,6 +9,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from dynamic_network_architectures.initialization.weight_init import init_last_bn_before_add_to_0
 from torch import nn
 
+from autoseg.networks.classifier import WithHead
 from autoseg.networks.convolution import make_faster
 from autoseg.networks.norm import GroupNorm, InstanceNorm2d, InstanceNorm3d
 from autoseg.planning.plan import NetworkPlan
@@ -38,6 +39,8 @@ def residual(network: NetworkPlan, dimensions: int, in_channels: int, num_classe
 
 def set_deep_supervision(module: nn.Module, enabled: bool) -> None:
     """Choose between a list of logits (training) and the full-resolution logits alone, which is all that other networks give."""
+    if isinstance(module, WithHead):
+        module = module.body
     if isinstance(module, PlainConvUNet | ResidualEncoderUNet):
         setattr(module.decoder, "deep_supervision", enabled)  # noqa: B010 - a library attribute that types do not know
 

@@ -69,7 +69,7 @@ def _configuration(one: Configuration, source: Plan, block: DatasetBlock, finger
     origin = f"Taken over from the plan of {source.dataset.name}"
     kept = "all of it." if facts is None else f"all but median_shape, which is that of the {len(facts.spacings)} cases of {block.name}."
     training, left = one.training, ""
-    counted = one.classification.classes if one.classification else block.labels.learned
+    counted = one.classification.classes if one.classification and one.task == "classification" else block.labels.learned
     if training.class_weights is not None and len(training.class_weights) != len(counted):
         training, left = training.model_copy(update={"class_weights": None}), f" class_weights are left out: they are not for {block.name}."
     return one.model_copy(

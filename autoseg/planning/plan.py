@@ -106,10 +106,10 @@ class Plan(Block):
         return len(self.output_names)
 
     def network_outputs(self, name: str) -> int:
-        """Channels of the output of a configuration's network: those of the image where it reconstructs that, what it classifies into, else
-        `output_channels`."""
+        """Channels of the output of a configuration's network: those of voxels, also where it has a head for the image beside; the classes of one
+        that only classifies; those of the image where it gives that again."""
         one = self.configuration(name)
-        if one.classification is not None:
+        if one.task == "classification" and one.classification is not None:
             return len(one.classification.classes)
         return len(self.image_channels(name)) if one.task in RECONSTRUCTIONS else self.output_channels
 
@@ -205,7 +205,11 @@ def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configura
         if dataset is not None and block is not None:
             faults = attribute_faults(block, dataset.attributes or {})
             yield from (Fault(("configurations", name, "classification", *fault.place), fault.text) for fault in faults)
-        if dataset is not None and weights is not None and (text := _weights_fault(dataset.labels, block, weights)):
+        if (
+            dataset is not None
+            and weights is not None
+            and (text := _weights_fault(dataset.labels, block if configuration.task == "classification" else None, weights))
+        ):
             yield Fault(("configurations", name, "training", "class_weights"), text)
         if configuration.previous_stage is not None:
             text = _previous_stage_fault(name, configuration.previous_stage, configurations, names)

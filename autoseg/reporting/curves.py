@@ -50,7 +50,7 @@ def draw_progress(log: Path, target: Path) -> None:
     (loss, dice), (rate, time) = upper
     canvas.write(figure, 0.63, 6.4 - 0.2, _summary(columns), fontsize=12, fontweight="bold", va="top")
     _draw_loss(loss, columns)
-    (_draw_scores if set(SCORES) & columns.keys() else _draw_dice)(dice, columns)
+    (_draw_dice if _has_dice(columns) else _draw_scores)(dice, columns)
     _draw_one(rate, columns, "learning_rate", "Learning rate")
     rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # no power of ten apart from its numbers
     _draw_one(time, columns, "epoch_s", "Seconds per epoch")
@@ -133,10 +133,15 @@ def _draw_dice(axes: Axes, columns: Columns) -> None:
         line = _line(axes, columns, name, canvas.class_colour(index) if few else canvas.FAINT, width=0.9)
         lines[name.removeprefix(CLASS_PREFIX) if few else f"each of {len(classes)} classes"] = line
     lines["mean"] = _line(axes, columns, "pseudo_dice", canvas.QUIET, width=0.9)
+    lines |= {SCORES[name][0]: _line(axes, columns, name, canvas.FAINT, width=0.9) for name in SCORES if name in columns}
     epochs, mean = _known(columns, "pseudo_dice")
     (lines["mean, moving average"],) = axes.plot(epochs, moving_average(mean), color=canvas.INK, linewidth=2)
     axes.set_ylim(0, 1)
     canvas.add_legend(axes, list(lines.values()), list(lines), loc="lower right", ncols=1 + len(lines) // 7)
+
+
+def _has_dice(columns: Columns) -> bool:
+    return any(name.startswith(CLASS_PREFIX) for name in columns) or not set(SCORES) & columns.keys()
 
 
 def _draw_scores(axes: Axes, columns: Columns) -> None:

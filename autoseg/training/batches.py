@@ -114,7 +114,8 @@ class PatchSource:
         self._free = configuration.training.slices == "without_foreground"
         self._names = tuple(self._slices or names)
         self._targets = targets or {}
-        of_presence = configuration.classification is not None and configuration.classification.of_presence
+        block = configuration.classification if configuration.task == "classification" else None
+        of_presence = block is not None and block.of_presence
         self._presence = PresenceDraws.of(store, names, flat=configuration.dimensions == 2) if of_presence else None
         self._patches_per_case = configuration.training.patches_per_case
         self._augmentation = augmentation if augmentation is None or configuration.dimensions == 3 else _of_slices(augmentation)

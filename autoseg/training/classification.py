@@ -2,6 +2,7 @@
 
 - Whether foreground is there is read from the patch as the network sees it, moved and mirrored. A patch without any of which a part was not
   annotated is of neither class, and counts nowhere.
+- Beside a segmentation it is plain cross-entropy, whatever the loss of the voxels.
 - Accuracy and AUROC of an epoch are those of its validation patches together. The AUROC is that of probabilities to a thousandth, which can be added
   up over batches as two histograms; of more than two classes it is the mean over them, each against the others.
 """
@@ -29,13 +30,14 @@ class Classification:
     def __init__(self, configuration: Configuration) -> None:
         if configuration.classification is None:
             raise ValueError("the configuration does not classify")
-        self._rules = configuration.training
-        self._emphasis = Emphasis.of(self._rules)
+        rules, alone = configuration.training, configuration.task == "classification"
+        self._loss, self._emphasis = (rules.loss, Emphasis.of(rules)) if alone else ("ce", Emphasis())
         self._block = configuration.classification
+        self.weight = self._block.weight
 
     def judge(self, forward: Callable[[Tensor], Any], batch: Batch) -> tuple[Tensor, Tensor]:
         logits_BK: Tensor = forward(batch.images)
-        loss = single_loss(self._rules.loss, logits_BK.float(), self.targets(batch), batch_dice=False, emphasis=self._emphasis)
+        loss = single_loss(self._loss, logits_BK.float(), self.targets(batch), batch_dice=False, emphasis=self._emphasis)
         return loss, logits_BK
 
     def tally(self, output: Tensor, batch: Batch) -> Tensor:

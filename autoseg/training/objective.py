@@ -28,11 +28,11 @@ class Objective(Protocol):
     @property
     def leading(self) -> str: ...
 
-    def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+    def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Any]:
         """The loss of a batch, and what the network said of it at full resolution; `forward` runs the network on images (B, C, *patch)."""
         ...
 
-    def tally(self, output: Tensor, batch: Batch) -> Tensor:
+    def tally(self, output: Any, batch: Batch) -> Tensor:
         """Numbers that are added up over the batches of an epoch, on the CPU."""
         ...
 

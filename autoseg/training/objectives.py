@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,12 +66,47 @@ class Segmentation:
         return None if self._regions_RK is None else self._regions_RK.to(device)
 
 
+class SegmentationWithClass:
+    """Classes or regions of every voxel, and one class of the image: the losses are added, the scores are those of both."""
+
+    leading = Segmentation.leading
+
+    def __init__(self, plan: Plan, configuration: Configuration) -> None:
+        self._voxels, self._image = Segmentation(plan, configuration), Classification(configuration)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self._voxels.columns, *self._image.columns)
+
+    def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Any]:
+        told = forward(batch.images)
+        of_voxels, voxels = self._voxels.judge(lambda images: told.voxels, batch)
+        of_image, image = self._image.judge(lambda images: told.image, batch)
+        return of_voxels + self._image.weight * of_image, (voxels, image)
+
+    def tally(self, output: Any, batch: Batch) -> Tensor:
+        voxels, image = output
+        return torch.cat([self._voxels.tally(voxels, batch).flatten(), self._image.tally(image, batch)])
+
+    def scores(self, total: Tensor) -> list[float]:
+        split = 3 * len(self._voxels.columns)
+        return self._voxels.scores(total[:split].view(3, -1)) + self._image.scores(total[split:])
+
+    def overall(self, scores: Sequence[float]) -> float:
+        return self._voxels.overall(scores[: len(self._voxels.columns)])
+
+    def describe(self, overall: float | None, scores: Sequence[float]) -> str:
+        split = len(self._voxels.columns)
+        said = (self._voxels.describe(overall, scores[:split]), self._image.describe(None, scores[split:]))
+        return ", ".join(filter(None, said))
+
+
 def objective_of(plan: Plan, name: str) -> Objective:
     """What the network of a configuration is taught."""
     configuration = plan.configuration(name)
     match configuration.task:
         case "segmentation":
-            return Segmentation(plan, configuration)
+            return Segmentation(plan, configuration) if configuration.classification is None else SegmentationWithClass(plan, configuration)
         case "classification":
             return Classification(configuration)
         case _:

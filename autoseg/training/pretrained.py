@@ -89,7 +89,7 @@ def take_over(model: Model, network: nn.Module, plan: Plan, name: str) -> list[s
         left = load_all_but_other_heads(network, weights_of(model.network), keep_heads=other)
     except ValueError as error:
         raise AutosegError(f"{name} of {plan.dataset.name} cannot start from {model.folder}: {error}. Copy the model again.") from error
-    block = plan.configuration(name).classification
+    block = plan.configuration(name).classification if plan.configuration(name).task == "classification" else None
     count, structures = len(weights_of(network)), len(block.classes if block else plan.structure_names)
     one, many = ("region", "regions") if plan.learns_regions and not block else ("class", "classes")
     heads = f"{count - len(left)} of {count} tensors; the heads for {structures} {many if structures > 1 else one} start anew"
@@ -118,6 +118,9 @@ def _differences(model: Model, plan: Plan, name: str) -> Iterator[str]:
     if theirs.task != ours.task:
         yield f"task: {theirs.task} there, {ours.task} here"
         return
+    if (theirs.classification is None) != (ours.classification is None):
+        heads = ["none" if one.classification is None else "one" for one in (theirs, ours)]
+        yield f"a head that classifies: {heads[0]} there, {heads[1]} here"
     there, here = model.plan.image_channels(model.configuration_name), plan.image_channels(name)
     if len(there) != len(here):
         yield f"input channels: {len(there)} ({listing(there)}) there, {len(here)} ({listing(here)}) here"
@@ -129,8 +132,8 @@ def _differences(model: Model, plan: Plan, name: str) -> Iterator[str]:
 
 def _outputs(plan: Plan, name: str) -> tuple[str, ...]:
     """What each channel of a network's output stands for."""
-    block = plan.configuration(name).classification
-    return plan.output_names if block is None else block.classes
+    one = plan.configuration(name)
+    return one.classification.classes if one.classification and one.task == "classification" else plan.output_names
 
 
 def _network_differences(theirs: AnyNetwork, ours: AnyNetwork) -> Iterator[str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -216,7 +217,7 @@ class Trainer:
         patch = " x ".join(map(str, self._configuration.patch_size))
         return f"{millions:.3g} million parameters, patch {patch}, batch {self._configuration.batch_size}"
 
-    def _judge(self, network: nn.Module, batch: Batch, execution: Execution) -> tuple[Tensor, Tensor]:
+    def _judge(self, network: nn.Module, batch: Batch, execution: Execution) -> tuple[Tensor, Any]:
         """The plan's loss of a batch, and the network's output at full resolution."""
 
         def forward(images: Tensor) -> object:

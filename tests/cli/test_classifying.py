@@ -27,7 +27,8 @@ def add_classifiers(place: Path) -> None:
     slices = json.loads(json.dumps(content["configurations"]["2d"])) | {"task": "classification", "classification": {"target": "presence"}}
     slices["training"] |= training
     grade = {"inherits": "slices", "classification": {"target": "grade", "classes": ["LGG", "HGG"]}}
-    content["configurations"] |= {"volumes": presence, "slices": slices, "grade": grade}
+    both = {"inherits": "3d_fullres", "classification": {"target": "presence", "weight": 0.5}}
+    content["configurations"] |= {"both": both, "volumes": presence, "slices": slices, "grade": grade}
     path.write_text(json.dumps(content))
 
 
@@ -40,7 +41,7 @@ def classified(shell: Any, trained: Path, tmp_path_factory: pytest.TempPathFacto
     names = sorted(folder.name for folder in (place / "raw_data" / DATASET).iterdir() if folder.is_dir())
     table = ["Grade,BraTS_2020_subject_ID", *(f"{'HGG' if index % 2 else 'LGG'},{name}" for index, name in enumerate(names[:-1]))]
     (place / "raw_data" / DATASET / "name_mapping.csv").write_text("\n".join(table))
-    for name in ("slices", "volumes"):
+    for name in ("slices", "volumes", "both"):
         done = shell.run("train", name, 0, cwd=place)
         assert done.code == 0, done.err
     return place
@@ -71,6 +72,24 @@ def test_a_fold_of_volumes_has_a_row_for_each_case(classified: Path) -> None:
     fold = classified / MODEL / "volumes" / "fold_0"
     assert all(not row["slice"] and row["truth"] == "present" for row in rows(fold / "classification.csv"))
     assert json.loads((fold / "metrics.json").read_text())["levels"].keys() == {"case"}
+
+
+def test_a_segmentation_with_a_head_does_both(shell: Any, classified: Path, unseen: Path, tmp_path: Path) -> None:
+    fold = classified / MODEL / "both" / "fold_0"
+    assert "dice" in json.loads((fold / "metrics.json").read_text())["foreground_mean"]
+    assert json.loads((fold / "class_metrics.json").read_text())["levels"].keys() == {"case"}
+    assert {"pseudo_dice", "dice_WT", "accuracy", "auroc"} <= rows(fold / "log.csv")[0].keys() and rows(fold / "log.csv")[0]["pseudo_dice"]
+    assert {row["case"] for row in rows(fold / "classification.csv")} == set(json.loads((fold / "cases.json").read_text())["validation"])
+    out = tmp_path / "out"
+    done = shell.run("predict", "-i", unseen, "-o", out, "-c", "both", cwd=classified)
+    assert done.code == 0 and "2 cases segmented" in done.out and f"Classes: {out / 'classification.csv'}" in done.out, done.err
+    assert {row["case"] for row in rows(out / "classification.csv")} == {path.name for path in unseen.iterdir()}
+    again = shell.run("predict", "-i", unseen, "-o", out, "-c", "both", cwd=classified)
+    assert "0 cases segmented" in again.out and "2 were there already" in again.out
+    written = shell.run("predict", "-i", unseen, "-o", out, "-c", "both", "--overwrite", "--no-mirror", cwd=classified)
+    assert written.code == 0 and "2 cases segmented" in written.out
+    third = shell.run("predict", "-i", unseen, "-o", out, "-c", "both", "--no-mirror", cwd=classified)
+    assert third.code == 0 and "0 cases segmented" in third.out, third.err
 
 
 def test_prediction_writes_a_table_and_goes_on_from_it(shell: Any, classified: Path, unseen: Path, tmp_path: Path) -> None:

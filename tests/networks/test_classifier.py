@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from autoseg.networks import build, start_encoder
+from autoseg.networks.classifier import set_given
+from autoseg.networks.unet import set_deep_supervision
 from autoseg.networks.weights import load_all_but_other_heads, weights_of
 from autoseg.planning.plan import Configuration
 
@@ -56,13 +58,13 @@ def test_a_larger_image_is_averaged_as_well() -> None:
     network = build(configuration(unet(2), 2, 16), in_channels=1, num_classes=2).eval()
     image = torch.randn(1, 1, 16, 24)
     deepest = network.get_submodule("encoder")(image)[-1]
-    head = network.get_submodule("head")
+    head = network.get_submodule("head.linear")
     assert torch.allclose(network(image), head(deepest.mean((2, 3))))
 
 
 def test_the_head_is_what_another_number_of_classes_changes() -> None:
     two, three = (build(configuration(unet(3), 3, 16), in_channels=1, num_classes=count) for count in (2, 3))
-    assert load_all_but_other_heads(two, weights_of(three)) == ["head.weight", "head.bias"]
+    assert load_all_but_other_heads(two, weights_of(three)) == ["head.linear.weight", "head.linear.bias"]
 
 
 def test_the_encoder_has_the_names_of_the_one_that_segments() -> None:
@@ -70,7 +72,47 @@ def test_the_encoder_has_the_names_of_the_one_that_segments() -> None:
     segments = configuration(network, 3, 16, task="segmentation", classification=None, training=training)
     of_both = {key for key in weights_of(build(segments, in_channels=1, num_classes=2)) if key.startswith("encoder.")}
     own = weights_of(build(configuration(network, 3, 16), in_channels=1, num_classes=2)).keys()
-    assert of_both == own - {"head.weight", "head.bias"} and of_both
+    assert of_both == own - {"head.linear.weight", "head.linear.bias"} and of_both
+
+
+BESIDE: dict[str, tuple[dict[str, Any], int, int, bool]] = {
+    "plain, 3D": (unet(3), 3, 16, True),
+    "residual, 2D": (unet(2, "residual_unet"), 2, 16, True),
+    "unet on resnet18": ({"family": "unet", "encoder": "resnet18", "dropout": 0.1}, 2, 64, False),
+    "deeplabv3plus": ({"family": "deeplabv3plus", "encoder": "mobilenet_v2"}, 2, 64, False),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_head_stands_beside_the_segmentation(name: str) -> None:
+    block, dimensions, side, deep = BESIDE[name]
+    made = configuration(block, dimensions, side, task="segmentation")
+    network = build(made, in_channels=2, num_classes=3).train()
+    image = torch.randn(2, 2, *(side,) * dimensions)
+    set_deep_supervision(network, deep)
+    told = network(image)
+    assert isinstance(told.voxels, list) == deep and told.image.shape == (2, 2)
+    voxels = told.voxels[0] if deep else told.voxels
+    (voxels.square().mean() + told.image.square().mean()).backward()
+    assert all(parameter.grad is not None for key, parameter in network.named_parameters() if "seg_layers" not in key)
+    network.eval()
+    set_deep_supervision(network, False)
+    with torch.no_grad():
+        both = network(image)
+        set_given(network, "voxels")
+        assert torch.equal(network(image), both.voxels) and both.voxels.shape == (2, 3, *image.shape[2:])
+        set_given(network, "image")
+        assert torch.allclose(network(image), both.image)
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_both_heads_are_what_other_classes_change(name: str) -> None:
+    block, dimensions, side, _ = BESIDE[name]
+    made = configuration(block, dimensions, side, task="segmentation")
+    three = configuration(block, dimensions, side, task="segmentation", classification={"target": "grade", "classes": ["a", "b", "c"]})
+    wide, narrow = build(three, in_channels=1, num_classes=5), build(made, in_channels=1, num_classes=2)
+    left = load_all_but_other_heads(narrow, weights_of(wide))
+    assert left and {name.rsplit(".", 1)[0] for name in left} > {"head.linear"}
 
 
 def test_an_encoder_starts_from_a_file(tmp_path: Path) -> None:

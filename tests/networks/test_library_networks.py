@@ -161,6 +161,17 @@ def test_a_file_of_weights_runs_no_code(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_batch_norms_know_their_statistics_after_few_steps() -> None:
+    torch.manual_seed(0)
+    network = build(configuration({"family": "unet", "encoder": "efficientnet-b0"}), in_channels=1, num_classes=2)
+    image = torch.randn(8, 1, 64, 64)
+    with torch.no_grad():
+        for _ in range(50):
+            taught = network(image)
+        told = network.eval()(image)
+    assert (told - taught).std() < 0.3 * taught.std()  # with the library's momentum the two have nothing in common
+
+
 def test_weights_go_from_network_to_network() -> None:
     one, two = (build(configuration(NETWORKS["deeplabv3plus"][0]), in_channels=2, num_classes=2).eval() for _ in range(2))
     load_weights(two, weights_of(one))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autoseg.evaluation.classification import auroc
+from autoseg.networks.classifier import Told
 from autoseg.planning.plan import Plan, validate_plan
 from autoseg.preprocessing.store import CaseStore
 from autoseg.training.batches import Batch, PatchSource
@@ -118,6 +119,24 @@ def test_slices_are_drawn_of_cases_that_have_such() -> None:
     generator = np.random.default_rng(0)
     assert {draws.draw(generator, foreground=True) for _ in range(20)} == {("a", 1)}
     assert {draws.draw(generator, foreground=False) for _ in range(50)} == {("a", 0), ("b", 0), ("b", 1)}
+
+
+def test_beside_a_segmentation_losses_are_added_and_scores_put_in_a_row(make: SimpleNamespace) -> None:
+    plain = json.loads(make.plan(dimensions=2, patch=(16, 16)).model_dump_json(exclude_none=True))
+    voxels = objective_of(validate_plan(plain, "a plan"), "tiny")
+    plain["configurations"]["tiny"]["classification"] = {"target": "presence", "weight": 0.5}
+    both = objective_of(validate_plan(plain, "a plan"), "tiny")
+    classes = torch.zeros(2, 8, 8, dtype=torch.long)
+    classes[1, :3] = 2
+    seen, maps, image = Batch(torch.zeros(2, 1, 8, 8), classes), torch.randn(2, 4, 8, 8), torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    alone, output = voxels.judge(lambda images: [maps], seen)
+    loss, told = both.judge(lambda images: Told([maps], image), seen)
+    assert float(loss) == pytest.approx(float(alone) + 0.5 * (np.log(2) + np.log1p(np.e)) / 2)
+    assert both.columns == (*voxels.columns, "accuracy", "auroc")
+    found, expected = both.scores(both.tally(told, seen)), voxels.scores(voxels.tally(output, seen))
+    assert found == pytest.approx([*expected, 0.5, 0.0], nan_ok=True)
+    assert both.overall(found) == pytest.approx(voxels.overall(expected))
+    assert both.describe(0.25, found).endswith("accuracy 0.500, AUROC 0.000") and both.describe(0.25, found).startswith("pseudo-Dice 0.250")
 
 
 def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(make: SimpleNamespace, setting: Any, tmp_path: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from autoseg.planning.schema.blocks import Block, Name
+from autoseg.planning.schema.blocks import Block, Name, Positive
 from autoseg.planning.schema.faults import Fault, advice, shown
 
 PRESENCE = "presence"
@@ -23,6 +23,8 @@ class Classification(Block):
     classes: tuple[str, ...] = Field(
         PRESENCE_CLASSES, min_length=2, validate_default=True, description="in the order of the outputs, the positive one last"
     )
+
+    weight: Positive = Field(1.0, description="beside a segmentation: of the cross-entropy of the class, added to the loss of the voxels")
 
     @field_validator("classes")
     @classmethod

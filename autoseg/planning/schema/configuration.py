@@ -26,7 +26,8 @@ class Configuration(Block):
 
     With `inherits` the file holds only what differs from another configuration; in memory every configuration is whole.
     With `previous_stage` the network also sees the segmentation of another configuration, one channel a class.
-    With task `classification` only the encoder of the network is built, with a head that gives the classes.
+    With task `classification` only the encoder of the network is built, with a head that gives the classes; a segmentation may have such a head
+    too.
     """
 
     inherits: Name | None = Field(None, description="the configuration that this one is like: its block holds only what differs")
@@ -39,7 +40,9 @@ class Configuration(Block):
         description="what the network is for: segmentation, classification of whole slices or volumes (by the network's encoder with a head),"
         " anomaly (the error of its reconstruction is the prediction) or denoising (noisy in, clean out)",
     )
-    classification: Classification | None = Field(None, validate_default=True, description="classification: of what, into which classes")
+    classification: Classification | None = Field(
+        None, validate_default=True, description="of what, into which classes: for classification, or beside a segmentation"
+    )
     dimensions: Literal[2, 3] = Field(description="2 (Y, X) or 3 (Z, Y, X)")
     spacing: tuple[Positive, ...] = Field(
         description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are; nominal with resampling.resize"
@@ -87,12 +90,10 @@ class Configuration(Block):
     @classmethod
     def _belongs_to_the_task(cls, block: Classification | None, info: ValidationInfo) -> Classification | None:
         task = info.data.get("task")
-        if block is not None and task == "segmentation":
-            raise ValueError("is for task 'classification' alone; give the task, or leave this out")
         if task == "classification" and block is None:
             raise ValueError('is missing: say of what, such as {"target": "presence"}')
-        if task == "classification" and info.data.get("previous_stage"):
-            raise_if_any([Fault(("previous_stage",), f"only a segmentation has one{shown(info.data['previous_stage'])}")])
+        if block is not None and info.data.get("previous_stage"):
+            raise_if_any([Fault(("previous_stage",), f"what classifies has none{shown(info.data['previous_stage'])}")])
         return block
 
     @field_validator("median_shape")
@@ -118,7 +119,7 @@ class Configuration(Block):
     @classmethod
     def _network_does_the_task(cls, network: AnyNetwork, info: ValidationInfo) -> AnyNetwork:
         if "task" in info.data:
-            raise_if_any(family_faults(info.data["task"], network.family))
+            raise_if_any(family_faults(info.data["task"], network.family, head=info.data.get("classification") is not None))
         return network
 
     @field_validator("network")

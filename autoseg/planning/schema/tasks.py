@@ -16,11 +16,12 @@ TASKS: tuple[str, ...] = get_args(Task)
 RECONSTRUCTIONS = ("anomaly", "denoising")  # tasks whose output is the image again
 RECONSTRUCTING = "autoencoder"  # the family that does these tasks, and no other
 DECODERS = ("unet", "unetplusplus", "deeplabv3plus")  # families that put a decoder on a library's encoder
-CLASSIFYING = ("encoder", "plain_unet", "residual_unet")  # families whose encoder can stand alone
+CLASSIFYING = ("plain_unet", "residual_unet", "encoder")  # families whose encoder can stand alone
+WITH_HEAD = ("plain_unet", "residual_unet", *DECODERS)  # families that can have a head for the image beside
 
 
-def family_faults(task: str, family: str) -> Iterator[Fault]:
-    """What a task asks of a network's family."""
+def family_faults(task: str, family: str, *, head: bool) -> Iterator[Fault]:
+    """What a task asks of a network's family; `head` where the image has a class beside its segmentation."""
     if task in RECONSTRUCTIONS and family != RECONSTRUCTING:
         yield Fault(("network", "family"), f"must be {RECONSTRUCTING} for the task {task}{shown(family)}")
     if task not in RECONSTRUCTIONS and family == RECONSTRUCTING:
@@ -31,8 +32,9 @@ def family_faults(task: str, family: str) -> Iterator[Fault]:
         )
     if task == "classification" and family in DECODERS:
         yield Fault(("network", "family"), f"is a decoder, which a classification has no use for{shown(family)}; nearest valid: 'encoder'")
-    elif task == "classification" and family not in (*CLASSIFYING, RECONSTRUCTING):
-        yield Fault(("network", "family"), f"has no encoder that can stand alone{shown(family)}; choose from {', '.join(CLASSIFYING)}")
+    choices = CLASSIFYING if task == "classification" else WITH_HEAD
+    if (task == "classification" or head) and family not in (*WITH_HEAD, "encoder", RECONSTRUCTING):
+        yield Fault(("network", "family"), f"has no encoder that a head can stand on{shown(family)}; choose from {', '.join(choices)}")
 
 
 def loss_faults(task: str, loss: str) -> Iterator[Fault]:

@@ -57,7 +57,6 @@ def test_a_network_has_an_output_for_each_class() -> None:
     ("changes", "line"),
     [
         ({"classification": None}, 'configurations.one.classification: is missing: say of what, such as {"target": "presence"}'),
-        ({"task": "segmentation"}, "configurations.one.classification: is for task 'classification' alone; give the task, or leave this out"),
         ({"task": "sorting"}, "configurations.one.task: must be 'segmentation' or 'classification' (found: 'sorting')"),
         (
             {"classification": {"target": "garde"}},
@@ -77,7 +76,10 @@ def test_a_network_has_an_output_for_each_class() -> None:
             {"network": {"family": "unet", "encoder": "resnet18"}},
             "network.family: is a decoder, which a classification has no use for (found: 'unet')",
         ),
-        ({"network": {"family": "segresnet", "width": 8, "stages": 3}}, "network.family: has no encoder that can stand alone (found: 'segresnet')"),
+        (
+            {"network": {"family": "segresnet", "width": 8, "stages": 3}},
+            "network.family: has no encoder that a head can stand on (found: 'segresnet')",
+        ),
         (
             {"task": "segmentation", "classification": None, "network": {"family": "encoder", "encoder": "resnet18"}},
             "network.family: 'encoder' has no decoder: it is for task 'classification'",
@@ -88,6 +90,17 @@ def test_what_does_not_go_together_is_refused_in_words(changes: dict[str, Any], 
     with pytest.raises(PlanError) as error:
         plan(**changes)
     assert line in str(error.value) and len(str(error.value).splitlines()) == 2, error.value
+
+
+def test_a_segmentation_may_have_a_head_too() -> None:
+    made = plan(task="segmentation", training={"loss": "dice_ce", "class_weights": [1, 2, 3], "deep_supervision": True})
+    assert made.network_outputs("one") == 3
+    block = made.configuration("one").classification
+    assert block is not None and block.weight == 1
+    with pytest.raises(PlanError, match="choose from plain_unet, residual_unet, unet, unetplusplus, deeplabv3plus"):
+        plan(task="segmentation", network={"family": "segresnet", "width": 8, "stages": 3})
+    with pytest.raises(PlanError, match="must be above 0"):
+        plan(task="segmentation", classification={"target": "presence", "weight": 0})
 
 
 def test_a_classifier_comes_before_no_cascade() -> None:
