@@ -63,7 +63,7 @@ def validate_reconstruction(
     judge = _anomaly if reconstructor.configuration.task == "anomaly" else _denoising
     scores = judge(_Bench(reconstructor, source.configuration, output), cases, progress)
     scores.write(folder)
-    _draw(_Bench(reconstructor, source.configuration, output), cases, scores, folder / "validation.png")
+    _draw(_Bench(reconstructor, source.configuration, output), cases, scores, folder / "validation.png", progress)
     return scores
 
 
@@ -142,7 +142,7 @@ def _noisy(bench: _Bench, image: Image) -> NDArray[np.float32]:
     return in_original_intensities(ready, torch.from_numpy(ready.image), bench.reconstructor.configuration).array
 
 
-def _draw(bench: _Bench, cases: list[Case], scores: ReconstructionScores, target: Path) -> None:
+def _draw(bench: _Bench, cases: list[Case], scores: ReconstructionScores, target: Path, progress: Progress) -> None:
     """A picture of a few cases between the worst and the best."""
     leading = scores.metrics[0]
     means = scores.table.groupby("case")[leading].mean().sort_values(na_position="first")
@@ -150,7 +150,12 @@ def _draw(bench: _Bench, cases: list[Case], scores: ReconstructionScores, target
     chosen = dict.fromkeys(names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count))
     by_name = {case.name: case for case in cases}
     said = {"auroc": "AUROC {:.3f}", "psnr": "PSNR {:.1f} dB"}[leading]
-    draw_maps([_row(bench, by_name[name], said.format(means[name])) for name in chosen], target)
+    rows: list[MapRow] = []
+    for name in chosen:
+        progress("draw", len(rows), len(chosen), name)
+        rows.append(_row(bench, by_name[name], said.format(means[name])))
+    draw_maps(rows, target)
+    progress("draw", len(rows), len(chosen))
 
 
 def _row(bench: _Bench, case: Case, note: str) -> MapRow:
