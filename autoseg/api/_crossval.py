@@ -12,7 +12,7 @@ from autoseg.data.folds import read_folds
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation, cross_validate, read_metrics
 from autoseg.files import require_writable, write_json, write_text
-from autoseg.inference.model_folder import MODEL, PLAN, configuration_of, fold_of, trained_folds
+from autoseg.inference.model_folder import MODEL, PLAN, configuration_of, fold_of, task_of, trained_folds
 from autoseg.planning.plan import read_plan
 from autoseg.reporting.scores import draw_scores
 from autoseg.training.run import RUN, read_run
@@ -79,11 +79,11 @@ def crossval(configuration: str | None = None, *, dataset: str | None = None, wo
     there = [folder.name for folder in sorted(root.iterdir()) if _is_configuration(folder)] if root.is_dir() else []
     if configuration is not None and configuration not in there:
         raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(there) or 'none'}.")
-    others = [one for one in there if _task(place.model(name, one)) != "segmentation"]
+    others = [one for one in there if _does_not_segment(place.model(name, one))]
     if configuration in others:
         raise AutosegError(
-            f"'{configuration}' of {name} does not segment, so there is no Dice of folds to put together. The scores of each fold are in its folder:"
-            f" {place.model(name, configuration) / 'fold_<k>' / 'metrics.csv'}"
+            f"'{configuration}' of {name} does not segment, so there is no Dice of folds to put together. How well each of its folds does stands in"
+            f" fold_<k>/metrics.json in {place.model(name, configuration)}."
         )
     there = [one for one in there if one not in others]
     found = tuple(_scores(place.model(name, one), place.folds(name)) for one in there if configuration in (None, one))
@@ -102,11 +102,10 @@ def _is_configuration(folder: Path) -> bool:
     return any(folder.glob("fold_*")) and (not trained or not (trained[0] / MODEL).is_file() or configuration_of(trained[0]) == folder.name)
 
 
-def _task(folder: Path) -> str:
-    """What a configuration was trained for, by the plan of its first fold."""
-    plans = [entry / PLAN for entry in sorted(folder.glob("fold_*")) if (entry / PLAN).is_file()]
-    planned = read_plan(plans[0]).configurations.get(folder.name) if plans else None
-    return planned.task if planned else "segmentation"
+def _does_not_segment(folder: Path) -> bool:
+    """By the plan of its first fold, trained or not."""
+    plans = [entry for entry in sorted(folder.glob("fold_*")) if (entry / PLAN).is_file()]
+    return bool(plans) and task_of(plans[0]) != "segmentation"
 
 
 def _scores(folder: Path, folds: Path) -> ConfigurationScores:

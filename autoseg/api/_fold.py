@@ -7,9 +7,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from autoseg.api._classify import classes_of, validate_classes
 from autoseg.api._job import Job, Key, stopping
 from autoseg.api._validate import validate
 from autoseg.errors import AutosegError, counted, listing
+from autoseg.evaluation.classification import ClassEvaluation
 from autoseg.evaluation.reconstructions import ReconstructionScores
 from autoseg.evaluation.result import Evaluation
 from autoseg.files import read_json, read_record, remove_folder, sweep, write_json
@@ -43,7 +45,8 @@ class Trained:
     fold : "0".."4" or "all"
     steps, seconds : how long it was trained, over all sittings
     recipe : name of the plan's recipe that was used
-    evaluation : of the validation cases at full resolution, `ReconstructionScores` of the tasks anomaly and denoising, or None for fold "all"
+    evaluation : of the validation cases at full resolution: `ReconstructionScores` of the tasks anomaly and denoising, `ClassEvaluation` of
+        classification; None for fold "all"
     """
 
     folder: Path
@@ -51,7 +54,7 @@ class Trained:
     steps: int
     seconds: float
     recipe: str
-    evaluation: Evaluation | ReconstructionScores | None
+    evaluation: Evaluation | ReconstructionScores | ClassEvaluation | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def train_fold(job: Job, key: Key, ready: TrainingData, *, restart: bool = False
             remove_folder(folder)
         _tidy(folder)
         training, validation = job.split(key)
+        _require_classes(job, training)
         require_same_plan(job, folder)
         _require_same_cases(folder, training, validation)
         _notice_state(job, folder, len(training), len(validation))
@@ -155,6 +159,22 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _require_classes(job: Job, training: list[str]) -> None:
+    """A network that classifies cases learns from some of each class."""
+    block = job.configuration.classification
+    classes = classes_of(job.cases, block) if block else None
+    if block is None or classes is None:
+        return
+    known = {block.classes[classes[name]] for name in training}
+    if absent := [name for name in block.classes if name not in known]:
+        raise AutosegError(
+            f"{job.name} cannot learn to tell {listing(block.classes)}: none of the {counted(len(training), 'case')} to train on is"
+            f" {listing(absent)} ({block.target}). Divide the folds otherwise, or add cases."
+        )
+    if left := len(job.cases) - len(classes):
+        job.notify(f"{counted(left, 'case')} without {block.target} {'is' if left == 1 else 'are'} left out.")
 
 
 def _tidy(folder: Path) -> None:
@@ -235,11 +255,15 @@ def _notice_seen(job: Job, folder: Path, pretrained: Path | None, validation: li
 def _train(job: Job, key: Key, ready: TrainingData, training: list[str], validation: list[str], pretrained: Path | None) -> Outcome:
     folder, run = job.folder(key), read_run(job.folder(key))
     seed = run.seed if run else job.seed
+    block = job.configuration.classification
+    targets = classes_of(job.cases, block) if block else None
 
     def patches(names: list[str], augmentation: Augmentation | None, seed: int) -> PatchSource:
         regions = job.plan.labels.region_classes if job.plan.learns_regions else None
         classes = len(job.plan.labels.values)
-        return PatchSource(ready.store, names, job.configuration, augmentation, seed, num_classes=classes, regions=regions)
+        return PatchSource(
+            ready.store, names, job.configuration, augmentation, seed, num_classes=classes, regions=regions, targets=targets
+        )  # fmt: skip
 
     with enough_memory(job.device, TOO_LARGE):
         trainer = Trainer(
@@ -251,8 +275,10 @@ def _train(job: Job, key: Key, ready: TrainingData, training: list[str], validat
         return trainer.train(progress=job.progress, should_stop=job.should_stop)
 
 
-def _validate(job: Job, key: Key, ready: TrainingData) -> Evaluation | ReconstructionScores:
+def _validate(job: Job, key: Key, ready: TrainingData) -> Evaluation | ReconstructionScores | ClassEvaluation:
     validation = set(job.split(key)[1])
     cases = [case for case in job.cases if case.name in validation]
+    if job.configuration.task == "classification":
+        return validate_classes(job.folder(key), cases, job.device, progress=stopping(job), notify=job.notify)
     shapes = {case.name: ready.store.shape(case.name) for case in cases}
     return validate(job.folder(key), cases, job.device, shapes=shapes, progress=stopping(job), notify=job.notify)

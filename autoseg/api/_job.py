@@ -93,8 +93,13 @@ class Job:
         return self.place.preprocessed(self.plan.dataset.name, name)
 
     def split(self, key: Key) -> tuple[list[str], list[str]]:
-        """Names of the cases that a fold trains on and of those it validates on."""
-        return split(self.folds, key, [case.name for case in self.cases])
+        """Names of the cases that a fold trains on and of those it validates on; where cases are classified, those whose class is known."""
+        training, validation = split(self.folds, key, [case.name for case in self.cases])
+        block = self.configuration.classification
+        if block is None or block.of_presence:
+            return training, validation
+        known = {case.name for case in self.cases if case.attributes.get(block.target) in block.classes}
+        return [name for name in training if name in known], [name for name in validation if name in known]
 
     def of(self, name: str) -> "Job":
         """The same for another configuration of the plan."""

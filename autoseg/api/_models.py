@@ -10,7 +10,7 @@ from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.postprocessing import Rule
 from autoseg.evaluation.selection_file import SELECTION, Selection, read_selection
 from autoseg.files import read_record
-from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, is_trained, trained_folds
+from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, is_trained, task_of, trained_folds
 from autoseg.planning.plan import read_plan
 from autoseg.workspace import Workspace
 
@@ -88,17 +88,17 @@ def _in_workspace(place: Workspace, dataset: str | None, configuration: str | No
         return Chosen((trained[configuration],))
     if (root / SELECTION).is_file():
         return _selected(root)
-    if segmenting := {one: folders for one, folders in trained.items() if _task(folders) == "segmentation"}:
-        trained = segmenting  # what does something else is for those who ask for it
-    elif len(trained) > 1:
-        raise AutosegError(f"None of what is trained of {name} segments, and there are several: {', '.join(trained)}. Name one with -c.")
-    if len(trained) == 1:
-        return Chosen((next(iter(trained.values())),))
-    scores = {one: _validation_dice(folders) for one, folders in trained.items()}
+    segmenting = {one: folders for one, folders in trained.items() if task_of(folders[0]) == "segmentation"}
+    if not segmenting and len(trained) > 1:
+        raise AutosegError(f"{listing(trained)} of {name} do not segment, so there is no best of them. Name one: -c {next(iter(trained))}")
+    if len(segmenting or trained) == 1:
+        ((one, folders),) = (segmenting or trained).items()
+        return Chosen((folders,), reason=f"Using {one}, the one that segments; name another with -c." if len(trained) > 1 else "")
+    scores = {one: _validation_dice(folders) for one, folders in segmenting.items()}
     best = max(scores, key=lambda one: (scores[one], one.startswith("3d_fullres")))
     listed = ", ".join(f"{one} {'not validated' if score < 0 else f'{score:.4f}'}" for one, score in scores.items())
     return Chosen(
-        (trained[best],),
+        (segmenting[best],),
         reason=f"Using {best}, the best by validation Dice ({listed}). To compare them fairly, and their ensembles: autoseg select -d {name}",
     )
 
@@ -112,7 +112,7 @@ def _selected(root: Path) -> Chosen:
             f"{root / SELECTION} names {listing(lacking)}, which is not trained in {root}. Copy its folder there, or select again: autoseg select."
             f" Or predict with another ({', '.join(trained) or 'none is there'}): name it with -c, or its folder with -m."
         )
-    if other := [name for name in names if _task(trained[name]) != "segmentation"]:
+    if other := [name for name in names if task_of(trained[name][0]) != "segmentation"]:
         raise AutosegError(f"{root / SELECTION} names {listing(other)}, which does not segment. Select again: autoseg select.")
     plan = read_plan(trained[names[0]][0] / PLAN)
     if selection.dataset != plan.dataset.name:
@@ -137,11 +137,6 @@ def _configurations(root: Path) -> dict[str, list[Path]]:
     """Configuration -> its trained folds, where there are any; a folder with another name than its models were trained under is none."""
     there = {folder.name: trained_folds(folder) for folder in sorted(root.iterdir()) if folder.is_dir()} if root.is_dir() else {}
     return {name: folders for name, folders in there.items() if folders and configuration_of(folders[0]) == name}
-
-
-def _task(folders: list[Path]) -> str:
-    """What a configuration was trained for."""
-    return read_plan(folders[0] / PLAN).configuration(configuration_of(folders[0])).task
 
 
 def _only(folders: list[Path], wanted: list[str]) -> list[Path]:

@@ -15,7 +15,7 @@ from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, listing
 from autoseg.files import read_record, sweep
-from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, recipe_of, require_one_training, stored_fingerprint
+from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, recipe_of, require_one_training, stored_fingerprint, task_of
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import is_finished
 from autoseg.inference.several import difference
@@ -114,7 +114,7 @@ def find_finished(place: Workspace, dataset: str, configurations: Sequence[str],
         notify(f"Not compared, since the models there were trained under another name: {listing(root / name for name in strays)}.")
     if lacking := sorted(set(configurations) - set(there)):
         raise AutosegError(f"{listing(lacking)} of {dataset} has no fold whose training has ended. There is one of: {', '.join(there) or 'none'}.")
-    others = [name for name in there if _task(root / name) != "segmentation"]
+    others = [name for name in there if task_of(_finished_folds(root / name)[0]) != "segmentation"]
     if named := [name for name in configurations if name in others]:
         raise AutosegError(f"{listing(named)} of {dataset} does not segment, so there is no Dice to compare. Name configurations that do.")
     if others:
@@ -171,11 +171,6 @@ def make_out_of_fold(
 
 def _finished_folds(folder: Path) -> list[Path]:
     return [entry for entry in sorted(folder.glob("fold_*")) if fold_of(entry).isdecimal() and is_complete(entry)]
-
-
-def _task(folder: Path) -> str:
-    """What a configuration was trained for."""
-    return read_plan(_finished_folds(folder)[0] / PLAN).configuration(folder.name).task
 
 
 def _configuration(folder: Path) -> OutOfFold:

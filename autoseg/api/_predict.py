@@ -15,6 +15,9 @@ from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.postprocessing import apply_rules
 from autoseg.files import require_writable, sweep
 from autoseg.inference.cascade import TrainedFolds, load_trained, trained_on_others
+from autoseg.inference.class_table import TABLE as CLASSES
+from autoseg.inference.class_table import classify_cases
+from autoseg.inference.classes import ClassPredictor
 from autoseg.inference.execution import pick_device
 from autoseg.inference.model_folder import Model, fold_of
 from autoseg.inference.run import Outcome, Source, predict_cases, reconstruct_cases
@@ -36,6 +39,7 @@ class Predicted:
     postprocessing : rules that were applied, in words
     uncertainty : `uncertainty.csv` where it was asked for, the most doubtful cases in `uncertainty/most_doubtful.png`; else None
     overlays : sheets of pictures where they were asked for, each case's own in `overlays/<case>.png`; else empty
+    classification : `classification.csv` where the model classifies; `files` then names it for every case. Else None
     execution : device, precision and memory format
     seconds : from the first file read to the last one written
     task : what the models were trained for
@@ -49,6 +53,7 @@ class Predicted:
     postprocessing: tuple[str, ...]
     uncertainty: Path | None
     overlays: tuple[Path, ...]
+    classification: Path | None
     execution: str
     seconds: float
     task: str = "segmentation"
@@ -63,6 +68,7 @@ class Predicted:
             "postprocessing": list(self.postprocessing),
             "uncertainty": str(self.uncertainty) if self.uncertainty else None,
             "overlays": [str(path) for path in self.overlays],
+            "classification": str(self.classification) if self.classification else None,
             "execution": self.execution,
             "seconds": round(self.seconds, 3),
             "files": {case: str(path) for case, path in self.files.items()},
@@ -100,13 +106,14 @@ def predict(
     notify: Callable[[str], None] = lambda text: None,
     announce: Callable[[dict[str, object]], None] = lambda understood: None,
 ) -> Predicted:
-    """Segment scans; or find what is unusual in them, or take their noise away, where that is what the model was trained for.
+    """Segment scans; or classify them, find what is unusual in them, or take their noise away, where that is what the model was trained for.
 
     Parameters
     ----------
     inputs : a folder in any known layout, a folder of files, a case's folder, or one file, or several of these; channels are matched by name
         where they are named
-    output : folder for `<case><file ending>`, made if it is missing; a denoised scan is one file a channel, `<case>_0000<file ending>`
+    output : folder for `<case><file ending>`, or for `classification.csv`, made if it is missing; a denoised scan is one file a channel,
+        `<case>_0000<file ending>`
     dataset : whose model; by default the one last planned
     configuration : by default what `select` chose, be it one or several, and its post-processing; where nothing was selected, the trained one with
         the best validation Dice
@@ -184,6 +191,12 @@ def segment(
         _require_no_classes(trained[0], probabilities=probabilities, uncertainty=uncertainty, overlay=overlay)
         started = time.monotonic()
         sweep(target)
+        if trained[0].task == "classification":
+            predictor = ClassPredictor(trained[0].models, chosen, step=step, mirror=mirror)
+            by = Source.of(trained[0].models, predictor)
+            found, skipped = classify_cases(predictor, cases, target, by, overwrite=overwrite, progress=progress)
+            classified = Outcome(dict.fromkeys(found, target / CLASSES), skipped)
+            return Segmented(_predicted(classified, (by,), (), None, predictor.execution.describe(), started), tuple(cases), predictor.plan)
         reconstructor, by = place_reconstructor(trained[0].models, chosen, step=step, mirror=mirror)
         made = reconstruct_cases(reconstructor, cases, target, by, overwrite=overwrite, progress=progress)
         return Segmented(_predicted(made, (by,), (), None, reconstructor.execution.describe(), started), tuple(cases), reconstructor.plan)
@@ -219,7 +232,8 @@ def _predicted(
 ) -> Predicted:
     return Predicted(
         outcome.files, outcome.skipped, made_by[0].dataset, " + ".join(source.configuration for source in made_by),
-        tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), rules, uncertainty, (), execution, time.monotonic() - started,
+        tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), rules, uncertainty, (),
+        next(iter(outcome.files.values()), None) if made_by[0].task == "classification" else None, execution, time.monotonic() - started,
         made_by[0].task,
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ def predict(
     workspace: WorkspaceOption = None,
     more: Annotated[list[Path] | None, typer.Argument(help="Further inputs: what a shell makes of -i cases/*", show_default=False)] = None,
 ) -> None:
-    """Segment scans. Cases that are finished are passed over."""
+    """Segment scans, or classify them where the model does. Cases that are finished are passed over."""
     from autoseg import api
 
     with showing_progress() as progress:
@@ -56,9 +56,9 @@ def predict(
         typer.echo(f"Written: {predicted.uncertainty}, and beside it maps and most_doubtful.png in uncertainty/")
     if predicted.overlays:
         typer.echo(f"Drawn: {listing(predicted.overlays)}, and every case in {output / 'overlays'}")
-    done = len(predicted.files) - len(predicted.skipped)
-    what = {"anomaly": "searched for anomalies", "denoising": "denoised"}.get(predicted.task, "segmented")
-    typer.echo(f"{counted(done, 'case')} {what} in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {output}")
+    done, where = len(predicted.files) - len(predicted.skipped), predicted.classification or output
+    what = {"anomaly": "searched for anomalies", "denoising": "denoised", "classification": "classified"}.get(predicted.task, "segmented")
+    typer.echo(f"{counted(done, 'case')} {what} in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {where}")
 
 
 def show_doubtful(table: Path) -> None:

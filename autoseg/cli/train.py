@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from autoseg.cli.classes import show_classes
 from autoseg.cli.console import DatasetOption, DeviceOption, WorkspaceOption, headline, note, same_place, showing_progress, stoppable
 from autoseg.cli.crossval import in_short
 from autoseg.cli.evaluate import means_in_short, show_means, show_reconstructions
@@ -50,10 +51,12 @@ def train(
         if isinstance(one.evaluation, Evaluation):
             show_means(one.evaluation, f"Validation of fold {one.fold}")
             typer.echo(means_in_short(one.evaluation))
-        elif one.evaluation is not None:
+        elif isinstance(one.evaluation, ReconstructionScores):
             show_reconstructions(one.evaluation, f"Validation of fold {one.fold}")
+        elif one.evaluation is not None:
+            show_classes(one.evaluation, f"Validation of fold {one.fold}")
         typer.echo(f"Weights, log.csv, progress.png and validation pictures: {one.folder}")
-    by_dice = not any(isinstance(one.evaluation, ReconstructionScores) for one in trained)  # as cross-validation and selection are
+    by_dice = all(isinstance(one.evaluation, Evaluation) for one in trained)  # as cross-validation and selection are
     if fold == "cv" and by_dice:
         done = api.crossval(configuration, dataset=name, workspace=workspace)
         for scored in done.configurations:

@@ -100,6 +100,7 @@ class Case:
     label : the segmentation, or None for a case to predict
     group : cases of one group (a patient) never part between training and validation
     part : "training" or "validation" where the dataset comes divided; else None
+    attributes : what else is known of it, name to value (BraTS: "grade" is "HGG" or "LGG")
     """
 
     name: str
@@ -107,6 +108,7 @@ class Case:
     label: LabelSource | None
     group: str
     part: Part | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def scans(self) -> tuple[Path, ...]:

@@ -104,6 +104,20 @@ def recipe_of(folder: Path) -> str:
     return str(read_record(folder / MODEL).get("recipe", "default"))
 
 
+def task_of(folder: Path) -> str:
+    """What a model was trained for, "segmentation" where its folder does not say.
+
+    Raises
+    ------
+    AutosegError
+        the model's record or plan is damaged
+    """
+    if not (folder / MODEL).is_file() or not (folder / PLAN).is_file():
+        return "segmentation"
+    known = read_plan(folder / PLAN).configurations.get(configuration_of(folder))
+    return known.task if known else "segmentation"
+
+
 def fold_of(folder: Path) -> str:
     """The fold that a model folder is named for: "0".."4" or "all"."""
     return folder.name.removeprefix("fold_")

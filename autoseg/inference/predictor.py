@@ -119,7 +119,7 @@ class Predictor:
         self._mirror_axes = tuple(axis + 3 - dimensions for axis in sorted(learned))
         self._sigma = settings.gaussian_sigma
         with enough_memory(device, TOO_LARGE):
-            self.execution = _choose_execution(models[0], self.patch, device)
+            self.execution = choose_execution(models[0], self.patch, device)
             self._networks = [self.execution.place(model.network, dimensions) for model in models]
 
     @property
@@ -269,7 +269,21 @@ def patch_3d(configuration: Configuration) -> Shape3:
     return (1, size[0], size[1]) if configuration.dimensions == 2 else (size[0], size[1], size[2])
 
 
-def _choose_execution(model: Model, patch: Shape3, device: str) -> Execution:
+def require_step(step: float) -> float:
+    """A distance of windows that is possible.
+
+    Raises
+    ------
+    AutosegError
+        it is not
+    """
+    if not 0 < step <= 1:
+        raise AutosegError(f"The step {step} is not possible: it is the distance of windows as a part of the patch, above 0 and at most 1.")
+    return step
+
+
+def choose_execution(model: Model, patch: Shape3, device: str) -> Execution:
+    """The fastest way to run a network on windows of one size."""
     configuration = model.configuration
     shape = patch[1:] if configuration.dimensions == 2 else patch
     window = torch.randn(1, model.plan.input_channels(model.configuration_name), *shape)

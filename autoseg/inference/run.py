@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, counted
@@ -32,6 +32,9 @@ from autoseg.inference.uncertainty_files import FOLDER, TABLE, UncertaintyTable,
 from autoseg.planning.plan import Plan
 from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from autoseg.inference.classes import ClassPredictor
 
 Made = TypeVar("Made")
 Given = TypeVar("Given", covariant=True)
@@ -62,7 +65,7 @@ class Source:
     task: str = "segmentation"
 
     @classmethod
-    def of(cls, models: Sequence[Model], segmenter: Predictor, previous: "Source | None" = None) -> "Source":
+    def of(cls, models: Sequence[Model], segmenter: "Predictor | ClassPredictor", previous: "Source | None" = None) -> "Source":
         """What a segmenter made of these models is, `previous` what its previous stage is."""
         return cls(
             dataset=segmenter.plan.dataset.name,
@@ -129,7 +132,7 @@ def predict_cases(
     if uncertainty:
         require_writable(output / FOLDER)
     targets = [*(path for paths in wanted.values() for path in paths), *([output / TABLE] if uncertainty else [])]
-    _claim(output, record_of(source, rules), targets, overwrite)
+    claim(output, record_of(source, rules), targets, overwrite)
     table = UncertaintyTable(output, list(files), segmenter.plan.structure_names) if uncertainty else None
     sweep(output / FOLDER)
 
@@ -164,7 +167,7 @@ def reconstruct_cases(
     for case in cases:
         for target in wanted[case.name]:
             _require_apart([case], {case.name: target})
-    _claim(output, record_of(source), [path for paths in wanted.values() for path in paths], overwrite)
+    claim(output, record_of(source), [path for paths in wanted.values() for path in paths], overwrite)
 
     def write(case: Case, made: Reconstructed) -> None:
         for channel, target in reversed(list(zip(made.image.array, wanted[case.name], strict=True))):  # the first says that the rest is there
@@ -270,7 +273,14 @@ def _own_record(source: Source) -> dict[str, object]:
     return record if source.previous is None else record | {"previous": _own_record(source.previous)}
 
 
-def _claim(output: Path, mine: Mapping[str, object], targets: Sequence[Path], overwrite: bool) -> None:
+def claim(output: Path, mine: Mapping[str, object], targets: Sequence[Path], overwrite: bool) -> None:
+    """Write the record of what makes predictions into their folder.
+
+    Raises
+    ------
+    AutosegError
+        without `overwrite`: another record is there, or one of the targets and no record
+    """
     record = output / RECORD
     if not overwrite and record.is_file():
         if read_json(record) != mine:

@@ -55,7 +55,7 @@ def predict_logits(
     weight = gaussian(patch, sigma).to(execution.device)
     total = torch.zeros(num_classes, *shape, device=execution.device)
     norm = torch.zeros(shape, device=execution.device)
-    flips = _flip_combinations(mirror_axes)
+    flips = flip_combinations(mirror_axes)
     places = windows(shape, patch, step)
     for done, place in enumerate(places, start=1):
         patch_BCZYX = padded[(slice(None), *place)].unsqueeze(0)
@@ -97,7 +97,8 @@ def _starts(length: int, size: int, step: float) -> list[int]:
     return [round(index * (length - size) / (count - 1)) for index in range(count)]
 
 
-def _flip_combinations(axes: Sequence[int]) -> list[list[int]]:
+def flip_combinations(axes: Sequence[int]) -> list[list[int]]:
+    """Every combination of axes, none of them first."""
     return [list(chosen) for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)]
 
 

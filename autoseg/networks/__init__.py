@@ -2,6 +2,7 @@
 
 - A network takes (B, C, *patch) and gives its logits (B, K, *patch); while training with deep supervision it gives a list, full
   resolution first, each further entry at the next stage's resolution.
+- Where a configuration classifies, a network is the encoder of that block with a head, and gives logits (B, K).
 - Parameter names and shapes of U-Nets are those of the field's own, so weights trained elsewhere on the same topology fit.
 """
 
@@ -36,13 +37,17 @@ def build(configuration: Configuration, *, in_channels: int, num_classes: int) -
     ----------
     configuration : its `network` block and `dimensions` decide; the plan's schema has seen to it that they describe a network
     in_channels : channels of the image
-    num_classes : channels of the output, `Plan.network_outputs`: classes with the background, regions, or the image's
+    num_classes : channels of the output, `Plan.network_outputs`: classes with the background, regions, the image's, or what is classified into
 
     Raises
     ------
     AutosegError
         a library that the network is from is not installed
     """
+    if configuration.task == "classification":
+        from autoseg.networks.classifier import build_classifier
+
+        return build_classifier(configuration, in_channels, num_classes)
     network, sizes = configuration.network, (configuration.dimensions, in_channels, num_classes)
     match network:
         case EncoderNetworkPlan():

@@ -10,6 +10,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,8 +74,7 @@ class AttentionGate(nn.Module):
 def build_encoder_network(network: EncoderNetworkPlan, dimensions: int, in_channels: int, num_classes: int) -> nn.Module:
     """The network with random weights; parameters as for `networks.build`."""
     body = _body(network, in_channels, num_classes)
-    for name in UNREAD & dict(body.get_submodule("encoder").named_children()).keys():
-        setattr(body.get_submodule("encoder"), name, nn.Identity())
+    _leave_out_unread(body.get_submodule("encoder"))
     if network.norm != "batch":
         _exchange_norms(body.get_submodule("decoder"), GroupNorm if network.norm == "group" else partial(InstanceNorm2d, affine=True))
     if network.attention_gates:
@@ -82,6 +82,15 @@ def build_encoder_network(network: EncoderNetworkPlan, dimensions: int, in_chann
     if network.dropout:
         body.segmentation_head = nn.Sequential(nn.Dropout2d(network.dropout), body.get_submodule("segmentation_head"))
     return EncoderNetwork(make_faster(body), frozen=network.frozen_encoder)
+
+
+def library_encoder(network: EncoderNetworkPlan, in_channels: int) -> tuple[nn.Module, int]:
+    """The encoder alone, which gives a list of maps, the deepest last; and the channels of that one."""
+    smp = _library(network)
+    encoder: nn.Module = smp.encoders.get_encoder(network.encoder, in_channels=in_channels, weights=None)
+    _leave_out_unread(encoder)
+    features: int = encoder.out_channels[-1]  # type: ignore[index,assignment]
+    return make_faster(encoder), features
 
 
 def start_encoder(module: nn.Module, network: EncoderNetworkPlan, in_channels: int) -> str | None:
@@ -92,20 +101,19 @@ def start_encoder(module: nn.Module, network: EncoderNetworkPlan, in_channels: i
     AutosegError
         the weights cannot be fetched or read, or are those of another encoder
     """
-    if network.weights is None or not isinstance(module, EncoderNetwork):
+    if network.weights is None:
         return None
+    encoder = module.get_submodule("encoder")
     if network.weights == "imagenet":
-        _load(module, _fetched(network, in_channels), f"the ImageNet weights of {network.encoder}")
+        _load(encoder, _fetched(network, in_channels), f"the ImageNet weights of {network.encoder}")
         return f"The encoder {network.encoder} starts from ImageNet."
     path = Path(network.weights).expanduser()
-    _load(module, _fitted(_read(path), module.encoder, in_channels), str(path))
+    _load(encoder, _fitted(_read(path), encoder, in_channels), str(path))
     return f"The encoder {network.encoder} starts from {path}."
 
 
 def _body(network: EncoderNetworkPlan, in_channels: int, num_classes: int) -> nn.Module:
-    declare_missing_operators()
-    with importing_zoo(network.family):
-        import segmentation_models_pytorch as smp
+    smp = _library(network)
     common = {"encoder_name": network.encoder, "encoder_weights": None, "in_channels": in_channels, "classes": num_classes}
     body: nn.Module
     match network.family:
@@ -116,6 +124,18 @@ def _body(network: EncoderNetworkPlan, in_channels: int, num_classes: int) -> nn
         case "deeplabv3plus":
             body = smp.DeepLabV3Plus(**common)
     return body
+
+
+def _library(network: EncoderNetworkPlan) -> Any:
+    declare_missing_operators()
+    with importing_zoo(network.encoder if network.family == "encoder" else network.family):
+        import segmentation_models_pytorch as smp
+    return smp
+
+
+def _leave_out_unread(encoder: nn.Module) -> None:
+    for name in UNREAD & dict(encoder.named_children()).keys():
+        setattr(encoder, name, nn.Identity())
 
 
 def _exchange_norms(module: nn.Module, norm: Callable[[int], nn.Module]) -> None:
@@ -177,8 +197,8 @@ def _fitted(weights: dict[str, Tensor], encoder: nn.Module, in_channels: int) ->
     return weights
 
 
-def _load(module: EncoderNetwork, weights: dict[str, Tensor], origin: str) -> None:
-    own = module.encoder.state_dict()
+def _load(encoder: nn.Module, weights: dict[str, Tensor], origin: str) -> None:
+    own = encoder.state_dict()
     missing = sorted(own.keys() - weights.keys())
     unlike = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
     if missing or unlike:
@@ -186,4 +206,4 @@ def _load(module: EncoderNetwork, weights: dict[str, Tensor], origin: str) -> No
         raise PlanError(
             f"{origin} are those of another encoder: {len(missing)} tensors are missing and {len(unlike)} have other shapes, such as {example}."
         )
-    module.encoder.load_state_dict({name: weights[name] for name in own})
+    encoder.load_state_dict({name: weights[name] for name in own})

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from autoseg.errors import AutosegError
 from autoseg.files import atomic
 
-HEADS = (  # the layers that give the logits: of our own U-Nets one a decoder stage, then of networks of libraries
+HEADS = (  # the layers that give the logits: of our own U-Nets one a decoder stage, then of networks of libraries, then of classifiers
     "decoder.seg_layers.", "body.segmentation_head.", "body.model.2.", "body.conv_final.2.", "body.out.", "body.final_conv_0_4.",
+    "head.",
 )  # fmt: skip
 
 

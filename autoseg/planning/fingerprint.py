@@ -133,7 +133,17 @@ def describe_dataset(dataset: Dataset) -> DatasetBlock:
         num_cases=len(dataset.cases),
         file_ending=dataset.file_ending,
         stack=dataset.stack,
+        attributes=_attributes(dataset),
     )
+
+
+def _attributes(dataset: Dataset) -> dict[str, tuple[str, ...]] | None:
+    """The values that each attribute has among the cases."""
+    values: dict[str, set[str]] = {}
+    for case in dataset.cases:
+        for name, value in case.attributes.items():
+            values.setdefault(name, set()).add(value)
+    return {name: tuple(sorted(found)) for name, found in sorted(values.items())} or None
 
 
 def describe_labels(labels: Labels) -> LabelsBlock:

@@ -18,6 +18,7 @@ from autoseg.errors import PlanError
 from autoseg.planning.fingerprint import Fingerprint
 from autoseg.planning.plan import Configuration, DatasetBlock, Plan
 from autoseg.planning.reasons.decisions import labels as labels_reason
+from autoseg.planning.schema.classification import attribute_faults
 from autoseg.planning.schema.configuration import channel_positions
 
 
@@ -51,6 +52,9 @@ def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None
     if fingerprint is not None and median(shape[0] for shape in fingerprint.shapes_after_crop) == 1:
         kept = {name: one for name, one in kept.items() if one.dimensions == 2}
         why |= dict.fromkeys(source.configurations.keys() - kept.keys(), f"Not taken over: the cases of {block.name} are single slices.")
+    unknown = [name for name, one in kept.items() if one.classification and any(attribute_faults(one.classification, block.attributes or {}))]
+    kept = {name: one for name, one in kept.items() if name not in unknown}
+    why |= dict.fromkeys(unknown, f"Not taken over: the cases of {block.name} have no such attribute as it classifies.")
     if not kept:
         raise PlanError(f"The plan of {source.dataset.name} has no 2D configuration, and the cases of {block.name} are single slices.")
     moved = {name: _configuration(one, source, block, fingerprint) for name, one in kept.items()}
@@ -65,7 +69,8 @@ def _configuration(one: Configuration, source: Plan, block: DatasetBlock, finger
     origin = f"Taken over from the plan of {source.dataset.name}"
     kept = "all of it." if facts is None else f"all but median_shape, which is that of the {len(facts.spacings)} cases of {block.name}."
     training, left = one.training, ""
-    if training.class_weights is not None and len(training.class_weights) != len(block.labels.learned):
+    counted = one.classification.classes if one.classification else block.labels.learned
+    if training.class_weights is not None and len(training.class_weights) != len(counted):
         training, left = training.model_copy(update={"class_weights": None}), f" class_weights are left out: they are not for {block.name}."
     return one.model_copy(
         update={

@@ -30,6 +30,7 @@ from autoseg.planning.schema.blocks import (
     Training,
     Transform,
 )
+from autoseg.planning.schema.classification import Classification, attribute_faults
 from autoseg.planning.schema.configuration import Configuration, channel_positions
 from autoseg.planning.schema.dataset import DatasetBlock, LabelsBlock
 from autoseg.planning.schema.faults import Fault, advice, as_written, in_words, raise_if_any, shown
@@ -38,8 +39,8 @@ from autoseg.planning.schema.networks import AnyNetwork, EncoderNetworkPlan, Lib
 from autoseg.planning.schema.tasks import RECONSTRUCTIONS
 
 __all__ = [
-    "AnyNetwork", "Augmentation", "Configuration", "DatasetBlock", "EncoderNetworkPlan", "Inference", "LabelsBlock", "LibraryNetworkPlan",
-    "NetworkPlan", "Normalization", "Plan", "Range", "Recipe", "Resampling", "Training", "Transform",
+    "AnyNetwork", "Augmentation", "Classification", "Configuration", "DatasetBlock", "EncoderNetworkPlan", "Inference", "LabelsBlock",
+    "LibraryNetworkPlan", "NetworkPlan", "Normalization", "Plan", "Range", "Recipe", "Resampling", "Training", "Transform",
     "file_content", "read_plan", "validate_plan", "write_plan",
 ]  # fmt: skip
 
@@ -96,7 +97,7 @@ class Plan(Block):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """What each channel of the networks' output stands for: every class with the background, or every region."""
+        """What each channel of the output of networks that segment stands for: every class with the background, or every region."""
         return self.dataset.labels.learned
 
     @property
@@ -105,8 +106,12 @@ class Plan(Block):
         return len(self.output_names)
 
     def network_outputs(self, name: str) -> int:
-        """Channels of the output of a configuration's network: those of the image where it reconstructs that, else `output_channels`."""
-        return len(self.image_channels(name)) if self.configuration(name).task in RECONSTRUCTIONS else self.output_channels
+        """Channels of the output of a configuration's network: those of the image where it reconstructs that, what it classifies into, else
+        `output_channels`."""
+        one = self.configuration(name)
+        if one.classification is not None:
+            return len(one.classification.classes)
+        return len(self.image_channels(name)) if one.task in RECONSTRUCTIONS else self.output_channels
 
     @property
     def structure_names(self) -> tuple[str, ...]:
@@ -196,8 +201,12 @@ def _across(dataset: DatasetBlock | None, configurations: Mapping[str, Configura
         if dataset is not None:
             yield from _channel_faults(name, configuration, dataset.channel_names)
         weights = configuration.training.class_weights
-        if dataset is not None and weights is not None and len(weights) != len(dataset.labels.learned):
-            yield Fault(("configurations", name, "training", "class_weights"), _weights_fault(dataset.labels, weights))
+        block = configuration.classification
+        if dataset is not None and block is not None:
+            faults = attribute_faults(block, dataset.attributes or {})
+            yield from (Fault(("configurations", name, "classification", *fault.place), fault.text) for fault in faults)
+        if dataset is not None and weights is not None and (text := _weights_fault(dataset.labels, block, weights)):
+            yield Fault(("configurations", name, "training", "class_weights"), text)
         if configuration.previous_stage is not None:
             text = _previous_stage_fault(name, configuration.previous_stage, configurations, names)
             if text is not None:
@@ -227,9 +236,12 @@ def _folders_apart(names: Collection[str]) -> Iterator[Fault]:
             yield Fault((name,), f"differs from '{other}' in the case of letters only, and both name folders; call it something else")
 
 
-def _weights_fault(labels: LabelsBlock, weights: tuple[float, ...]) -> str:
-    what = "region" if labels.trained == "regions" else "class, the background first"
-    return f"needs {len(labels.learned)} numbers, one a {what}: {', '.join(labels.learned)}{shown(weights)}"
+def _weights_fault(labels: LabelsBlock, block: Classification | None, weights: tuple[float, ...]) -> str | None:
+    learned = labels.learned if block is None else block.classes
+    if len(weights) == len(learned):
+        return None
+    what = "class" if block else "region" if labels.trained == "regions" else "class, the background first"
+    return f"needs {len(learned)} numbers, one a {what}: {', '.join(learned)}{shown(weights)}"
 
 
 def _previous_stage_fault(name: str, previous: str, configurations: Mapping[str, Configuration], names: Collection[str]) -> str | None:

@@ -20,7 +20,7 @@ from autoseg.reporting import canvas
 
 CLASS_PREFIX = "dice_"
 SMOOTHING = 0.9
-SCORES = {"psnr": "PSNR on validation patches, dB"}  # what stands in the place of the pseudo-Dice where nothing is segmented
+SCORES = {"psnr": ("PSNR", 1), "accuracy": ("accuracy", 3), "auroc": ("AUROC", 3)}  # where nothing is segmented: names, and digits
 
 _REQUIRED = ("epoch", "elapsed_s", "epoch_s", "learning_rate", "train_loss", "validation_loss", "pseudo_dice")
 _NAMED_CLASSES = 12  # more would fill the plot with names
@@ -35,7 +35,7 @@ def draw_progress(log: Path, target: Path) -> None:
     Parameters
     ----------
     log : CSV with a line for each epoch: epoch, elapsed_s, epoch_s, learning_rate, train_loss, validation_loss, pseudo_dice,
-        and dice_<class name> for each class, or psnr; what was not measured is empty
+        and dice_<class name> for each class, psnr, or accuracy and auroc; what was not measured is empty
     target : the PNG file
 
     Raises
@@ -50,11 +50,7 @@ def draw_progress(log: Path, target: Path) -> None:
     (loss, dice), (rate, time) = upper
     canvas.write(figure, 0.63, 6.4 - 0.2, _summary(columns), fontsize=12, fontweight="bold", va="top")
     _draw_loss(loss, columns)
-    score = next((name for name in SCORES if name in columns), None)
-    if score is None:
-        _draw_dice(dice, columns)
-    else:
-        _draw_score(dice, columns, score)
+    (_draw_scores if set(SCORES) & columns.keys() else _draw_dice)(dice, columns)
     _draw_one(rate, columns, "learning_rate", "Learning rate")
     rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # no power of ten apart from its numbers
     _draw_one(time, columns, "epoch_s", "Seconds per epoch")
@@ -113,9 +109,9 @@ def _summary(columns: Columns) -> str:
         parts.append(duration(elapsed[-1]))
     if len(dice):
         parts.append(f"mean pseudo-Dice {dice[-1]:.3f}, best {dice.max():.3f}")
-    for name in SCORES:
-        if name in columns and len(found := _known(columns, name)[1]):
-            parts.append(f"{name.upper()} {found[-1]:.1f}, best {found.max():.1f}")
+    for name, (called, digits) in SCORES.items():
+        if name in columns and len(values := _known(columns, name)[1]):
+            parts.append(f"{called} {values[-1]:.{digits}f}, best {values.max():.{digits}f}")
     return "  ·  ".join(parts)
 
 
@@ -143,11 +139,17 @@ def _draw_dice(axes: Axes, columns: Columns) -> None:
     canvas.add_legend(axes, list(lines.values()), list(lines), loc="lower right", ncols=1 + len(lines) // 7)
 
 
-def _draw_score(axes: Axes, columns: Columns, name: str) -> None:
-    canvas.style_axes(axes, SCORES[name])
-    lines = {"of the epoch": _line(axes, columns, name, canvas.QUIET, width=0.9)}
-    epochs, values = _known(columns, name)
-    (lines["moving average"],) = axes.plot(epochs, moving_average(values), color=canvas.INK, linewidth=2)
+def _draw_scores(axes: Axes, columns: Columns) -> None:
+    """What stands in the place of the pseudo-Dice where nothing is segmented."""
+    names = [name for name in SCORES if name in columns]
+    canvas.style_axes(axes, " and ".join(SCORES[name][0] for name in names) + " on validation patches")
+    lines = {}
+    for index, name in enumerate(names):
+        lines[SCORES[name][0]] = _line(axes, columns, name, canvas.class_colour(index), width=0.9)
+        epochs, values = _known(columns, name)
+        axes.plot(epochs, moving_average(values), color=canvas.class_colour(index), linewidth=2)
+    if "psnr" not in names:
+        axes.set_ylim(0, 1.02)
     canvas.add_legend(axes, list(lines.values()), list(lines), loc="lower right")
 
 

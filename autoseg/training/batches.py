@@ -8,6 +8,7 @@
   one of its slices that hold some, then a place in it as ever: cases without are drawn only where no case has any.
 - With `slices: without_foreground` a patch is looked for that holds background alone, at ten random places of a case, then of another case, of
   ten in all. Where none of these is free, the one with the fewest other voxels is taken. What nobody annotated may be anything, so it is not free.
+- Where networks say whether foreground is there, slices with and without are drawn on purpose (`presence.py`): the forced part of a batch has some.
 - Where somebody left part of a case without labels, every other patch of it is centred on a voxel that was annotated (nnU-Net's rule).
 - What a previous stage decided moves with the image. Random damage to it comes after the move (nnU-Net's order); a patch that does not move is
   damaged where it is loaded, which is the same up to flips, and flips change neither balls nor components.
@@ -15,7 +16,7 @@
 """
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +37,7 @@ from autoseg.training import augment
 from autoseg.training.buffers import new
 from autoseg.training.draws import Draw, draw, nothing
 from autoseg.training.moving import box_shape
+from autoseg.training.presence import PresenceDraws
 from autoseg.training.previous import damaged
 
 PLACES, CASES = 10, 10  # where a patch without foreground is looked for: in a case, and how many cases
@@ -50,23 +52,27 @@ class Sample:
     image, classes : (C, *box) and (*box)
     draw : what happens to it
     previous : (*box) classes that the previous stage of a cascade decided, or None
+    target : the class of its case, where networks classify cases; else -1
     """
 
     image: Tensor
     classes: Tensor
     draw: Draw
     previous: Tensor | None = None
+    target: int = -1
 
 
 @dataclass(frozen=True)
 class Batch:
     """Images float32 (B, C, *patch) and classes int64 (B, *patch), -1 where nobody annotated; without Z for 2D networks.
 
-    With a previous stage its classes are further channels of the images.
+    With a previous stage its classes are further channels of the images. `targets`, int64 (B,), is the class of each one's case where networks
+    classify cases, -1 where it has none.
     """
 
     images: Tensor
     classes: Tensor
+    targets: Tensor | None = None
 
 
 class PatchSource:
@@ -81,6 +87,7 @@ class PatchSource:
     seed : of the whole sequence
     num_classes : K, background included; read only where the configuration has a previous stage
     regions : the classes of each region, where networks learn regions; else None
+    targets : the class of each case, where networks classify cases; else None
 
     Raises
     ------
@@ -98,6 +105,7 @@ class PatchSource:
         *,
         num_classes: int | None = None,
         regions: Sequence[Sequence[int]] | None = None,
+        targets: Mapping[str, int] | None = None,
     ) -> None:
         if configuration.previous_stage and num_classes is None:
             raise ValueError("num_classes is needed where a configuration has a previous stage")
@@ -105,6 +113,9 @@ class PatchSource:
         self._slices = _foreground_slices(store, names) if configuration.training.slices == "with_foreground" else {}
         self._free = configuration.training.slices == "without_foreground"
         self._names = tuple(self._slices or names)
+        self._targets = targets or {}
+        of_presence = configuration.classification is not None and configuration.classification.of_presence
+        self._presence = PresenceDraws.of(store, names, flat=configuration.dimensions == 2) if of_presence else None
         self._patches_per_case = configuration.training.patches_per_case
         self._augmentation = augmentation if augmentation is None or configuration.dimensions == 3 else _of_slices(augmentation)
         self._seed = seed
@@ -122,11 +133,14 @@ class PatchSource:
         With `contiguous` each has memory of its own, ready to be sent to another device. Without, patches may be views of cases that are in memory.
         """
         generator = np.random.default_rng([self._seed, number])
-        samples, name = [], ""
+        samples, name, z = [], "", None
         for index in range(self._batch_size):
-            if index % self._patches_per_case == 0:
+            forced = index >= self._forced_from
+            if self._presence is not None:
+                name, z = self._presence.draw(generator, foreground=forced)
+            elif index % self._patches_per_case == 0:
                 name = self._names[generator.integers(len(self._names))]
-            samples.append(self._sample(generator, name, forced=index >= self._forced_from))
+            samples.append(self._sample(generator, name, forced=forced, z=z))
         return [replace(sample, image=_contiguous(sample.image)) for sample in samples] if contiguous else samples
 
     def assemble(self, samples: Sequence[Sample], device: str) -> Batch:
@@ -141,14 +155,17 @@ class PatchSource:
             if sample.previous is not None:
                 previous = damaged(sample.draw, labels[1]) if sample.draw.moves else labels[1]
                 image[channels:] = with_previous(image[:0], previous, self._num_classes)
-        return Batch(images_BCZYX.squeeze(2), classes_BZYX.squeeze(1)) if self._flat else Batch(images_BCZYX, classes_BZYX)
+        targets = torch.tensor([sample.target for sample in samples], device=device)
+        return Batch(images_BCZYX.squeeze(2), classes_BZYX.squeeze(1), targets) if self._flat else Batch(images_BCZYX, classes_BZYX, targets)
 
-    def _sample(self, generator: np.random.Generator, name: str, *, forced: bool) -> Sample:
+    def _sample(self, generator: np.random.Generator, name: str, *, forced: bool, z: int | None = None) -> Sample:
+        """A patch of a case, in its slice `z` or, where that is None, wherever the rules have it."""
         if self._free:
             return self._sample_free(generator, name)
         case = self._store.get(name)
         if name in self._slices:
             z = int(generator.choice(self._slices[name]))
+        if z is not None:
             start = [z, *patch_start(generator, _slice_of(case, z), self.patch, forced=forced, regions=self._regions)[1:]]
         else:
             start = patch_start(generator, case, self.patch, forced=forced, regions=self._regions)
@@ -158,7 +175,7 @@ class PatchSource:
         previous = cut(case.previous, corner, box) if self._num_classes else None
         if previous is not None and not change.moves:  # here, and not while the device waits
             previous = damaged(change, previous)
-        return Sample(cut(case.image, corner, box), cut(case.classes, corner, box), change, previous)
+        return Sample(cut(case.image, corner, box), cut(case.classes, corner, box), change, previous, self._targets.get(name, -1))
 
     def _sample_free(self, generator: np.random.Generator, name: str) -> Sample:
         """A patch without foreground, or the one with least of those that were looked at."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.training.batches import Batch
+from autoseg.training.classification import Classification
 from autoseg.training.loss_terms import Emphasis
 from autoseg.training.losses import confusion, deep_loss
 from autoseg.training.objective import Forward, Objective
@@ -67,6 +68,10 @@ class Segmentation:
 def objective_of(plan: Plan, name: str) -> Objective:
     """What the network of a configuration is taught."""
     configuration = plan.configuration(name)
-    if configuration.task == "segmentation":
-        return Segmentation(plan, configuration)
-    return Reconstruction(configuration)
+    match configuration.task:
+        case "segmentation":
+            return Segmentation(plan, configuration)
+        case "classification":
+            return Classification(configuration)
+        case _:
+            return Reconstruction(configuration)

@@ -85,17 +85,17 @@ def take_over(model: Model, network: nn.Module, plan: Plan, name: str) -> list[s
         the tensors differ though the plans do not
     """
     try:
-        other = model.plan.learns_regions != plan.learns_regions
+        other = model.plan.learns_regions != plan.learns_regions and plan.configuration(name).task == "segmentation"
         left = load_all_but_other_heads(network, weights_of(model.network), keep_heads=other)
     except ValueError as error:
         raise AutosegError(f"{name} of {plan.dataset.name} cannot start from {model.folder}: {error}. Copy the model again.") from error
-    count, structures = len(weights_of(network)), len(plan.structure_names)
-    one, many = ("region", "regions") if plan.learns_regions else ("class", "classes")
+    block = plan.configuration(name).classification
+    count, structures = len(weights_of(network)), len(block.classes if block else plan.structure_names)
+    one, many = ("region", "regions") if plan.learns_regions and not block else ("class", "classes")
     heads = f"{count - len(left)} of {count} tensors; the heads for {structures} {many if structures > 1 else one} start anew"
     lines = [f"Starts from the weights of {model.folder} ({heads if left else f'all {count} tensors'})."]
     lines += _matched("Channels", model.plan.image_channels(model.configuration_name), plan.image_channels(name))
-    segments = plan.configuration(name).task == "segmentation"
-    lines += [] if left or not segments else _matched(many.capitalize(), model.plan.output_names, plan.output_names)
+    lines += [] if left else _matched(many.capitalize(), _outputs(model.plan, model.configuration_name), _outputs(plan, name))
     expected = list(_expectations(model, plan, name))
     return [*lines, f"Its weights expect other input: {'; '.join(expected)}."] if expected else lines
 
@@ -115,6 +115,9 @@ def _differences(model: Model, plan: Plan, name: str) -> Iterator[str]:
     if theirs.dimensions != ours.dimensions:
         yield f"{theirs.dimensions}D there, {ours.dimensions}D here"
         return
+    if theirs.task != ours.task:
+        yield f"task: {theirs.task} there, {ours.task} here"
+        return
     there, here = model.plan.image_channels(model.configuration_name), plan.image_channels(name)
     if len(there) != len(here):
         yield f"input channels: {len(there)} ({listing(there)}) there, {len(here)} ({listing(here)}) here"
@@ -122,6 +125,12 @@ def _differences(model: Model, plan: Plan, name: str) -> Iterator[str]:
     if seen_there != seen_here:
         yield f"input channels of a previous stage: {seen_there} there, {seen_here} here"
     yield from _network_differences(theirs.network, ours.network)
+
+
+def _outputs(plan: Plan, name: str) -> tuple[str, ...]:
+    """What each channel of a network's output stands for."""
+    block = plan.configuration(name).classification
+    return plan.output_names if block is None else block.classes
 
 
 def _network_differences(theirs: AnyNetwork, ours: AnyNetwork) -> Iterator[str]:

@@ -190,13 +190,14 @@ class Trainer:
         patch, dimensions = self._configuration.patch_size, self._configuration.dimensions
         images = torch.zeros(self._configuration.batch_size, self._channels, *patch)
         classes = torch.zeros(self._configuration.batch_size, *patch, dtype=torch.long)
+        targets = torch.zeros(self._configuration.batch_size, dtype=torch.long)
         seconds: dict[Execution, float] = {}
         buffers = {name: buffer.clone() for name, buffer in self._network.named_buffers()}
 
         def run(option: Execution) -> None:
             network = option.place(self._network, dimensions)
             begun = time.monotonic()
-            loss, _ = self._judge(network, Batch(images.to(option.device), classes.to(option.device)), option)
+            loss, _ = self._judge(network, Batch(*(part.to(option.device) for part in (images, classes, targets))), option)
             loss.backward()  # type: ignore[no-untyped-call]
             network.zero_grad(set_to_none=True)
             option.finish()

@@ -4,15 +4,18 @@
 - Label 4 is the enhancing tumour to 2022 and the resection cavity since 2024: the cases' names decide, and where they follow no
   release, the spelling of the modalities does. A folder that holds both meanings is refused, and so is BraTS-PED, which has meanings of its own.
 - The tumour's regions are declared with the order in which they paint a segmentation: whole tumour as edema, core as necrosis, enhancing.
+- The grade of a case, HGG or LGG, is an attribute of it where a table or a folder tells it (`_grades.py`).
 - Timepoints of one patient (`BraTS-GLI-00005-100`, `-101`) form a group, so that no patient is on both sides of a split.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autoseg.data.dataset import Case, Dataset, Finding, Labels
 from autoseg.data.layouts._brats_folder import CHANNELS, CaseFolder, case_folders, is_from_2023, is_to_2022
+from autoseg.data.layouts._grades import GRADE, grades_of
 from autoseg.errors import listing
 
 LOOKS_LIKE = "BraTS: case folders with <case>_flair, _t1, _t1ce, _t2 (or -t2f, -t1n, -t1c, -t2w) and <case>_seg as .nii or .nii.gz"
@@ -71,6 +74,8 @@ def load(root: Path) -> Dataset:
         channels = channels_of(one, CHANNELS)
         if channels and len(one.segmentations) == 1:
             cases.setdefault(one.name, Case(one.name, channels, one.segmentations[0], patient_of(one.name)))
+    grades, grade_notes, grade_problems = grades_of({one.name: one for one in case_like if one.name in cases}, root)
+    cases |= {name: replace(cases[name], attributes={GRADE: grade}) for name, grade in grades.items()}
     return Dataset(
         name=root.absolute().name,
         root=root,
@@ -79,8 +84,8 @@ def load(root: Path) -> Dataset:
         labels=labels,
         cases=tuple(cases[name] for name in sorted(cases)),
         file_ending=".nii.gz",
-        notes=(*notes, *label_notes),
-        problems=tuple(problems),
+        notes=(*notes, *label_notes, *grade_notes),
+        problems=(*problems, *grade_problems),
     )
 
 

@@ -155,7 +155,7 @@ class ConfigurationCost:
     memory_bytes : of a graphics card, the context of CUDA included
     epoch_seconds, training_seconds : predicted; None where the machine was not measured
 
-    All but the name are None where the network is a library's, of which nothing is known before it is built.
+    All but the name are None where the network is a library's, of which nothing is known before it is built, or does not segment.
     """
 
     name: str
@@ -174,7 +174,7 @@ def describe_cost(plan: Plan, throughput: Throughput | None) -> list[Configurati
 def _cost(plan: Plan, name: str, throughput: Throughput | None) -> ConfigurationCost:
     configuration, classes = plan.configuration(name), plan.network_outputs(name)
     network, arguments = configuration.network, (configuration, plan.input_channels(name), classes)
-    if not isinstance(network, NetworkPlan):
+    if not isinstance(network, NetworkPlan) or configuration.task != "segmentation":
         return ConfigurationCost(name, None, None, None, None, None)
     outputs = estimate(
         network.family, configuration.patch_size, network.strides, network.features_per_stage, network.blocks_per_stage,

@@ -64,7 +64,7 @@ def _of_learning(configuration: Configuration) -> Iterator[str]:
 
 
 def _of_memory(name: str, plan: Plan) -> Iterator[str]:
-    if not isinstance(plan.configuration(name).network, NetworkPlan):
+    if not isinstance(plan.configuration(name).network, NetworkPlan) or plan.configuration(name).task != "segmentation":
         return  # nobody knows before it is built
     need = largest_memory(plan.configuration(name), plan.input_channels(name), plan.network_outputs(name)).total
     if need > MOST_MEMORY:

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from autoseg.planning.schema.blocks import AxisCounts, Block, Count, Inference, Name, Normalization, Positive, Resampling, Training
+from autoseg.planning.schema.classification import Classification, loss_of_classes_fault
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
 from autoseg.planning.schema.networks import AnyNetwork, NetworkPlan
 from autoseg.planning.schema.tasks import RECONSTRUCTIONS, Task, family_faults, loss_faults
@@ -25,6 +26,7 @@ class Configuration(Block):
 
     With `inherits` the file holds only what differs from another configuration; in memory every configuration is whole.
     With `previous_stage` the network also sees the segmentation of another configuration, one channel a class.
+    With task `classification` only the encoder of the network is built, with a head that gives the classes.
     """
 
     inherits: Name | None = Field(None, description="the configuration that this one is like: its block holds only what differs")
@@ -34,9 +36,10 @@ class Configuration(Block):
     recipe: Name | None = Field(None, description="the published approach that it was made after")
     task: Task = Field(
         "segmentation",
-        description="what the network is for: segmentation, anomaly (the error of its reconstruction is the prediction) or denoising (noisy in,"
-        " clean out)",
+        description="what the network is for: segmentation, classification of whole slices or volumes (by the network's encoder with a head),"
+        " anomaly (the error of its reconstruction is the prediction) or denoising (noisy in, clean out)",
     )
+    classification: Classification | None = Field(None, validate_default=True, description="classification: of what, into which classes")
     dimensions: Literal[2, 3] = Field(description="2 (Y, X) or 3 (Z, Y, X)")
     spacing: tuple[Positive, ...] = Field(
         description="millimetres that cases are resampled to; in 2D the in-plane ones, slices stay where they are; nominal with resampling.resize"
@@ -80,6 +83,18 @@ class Configuration(Block):
             raise ValueError(f"needs {dimensions} numbers, because dimensions is {dimensions}")
         return numbers
 
+    @field_validator("classification")
+    @classmethod
+    def _belongs_to_the_task(cls, block: Classification | None, info: ValidationInfo) -> Classification | None:
+        task = info.data.get("task")
+        if block is not None and task == "segmentation":
+            raise ValueError("is for task 'classification' alone; give the task, or leave this out")
+        if task == "classification" and block is None:
+            raise ValueError('is missing: say of what, such as {"target": "presence"}')
+        if task == "classification" and info.data.get("previous_stage"):
+            raise_if_any([Fault(("previous_stage",), f"only a segmentation has one{shown(info.data['previous_stage'])}")])
+        return block
+
     @field_validator("median_shape")
     @classmethod
     def _can_be_held(cls, shape: tuple[float, ...]) -> tuple[float, ...]:
@@ -101,18 +116,18 @@ class Configuration(Block):
 
     @field_validator("network")
     @classmethod
+    def _network_does_the_task(cls, network: AnyNetwork, info: ValidationInfo) -> AnyNetwork:
+        if "task" in info.data:
+            raise_if_any(family_faults(info.data["task"], network.family))
+        return network
+
+    @field_validator("network")
+    @classmethod
     def _patch_fits_network(cls, network: AnyNetwork, info: ValidationInfo) -> AnyNetwork:
         dimensions, patch = info.data.get("dimensions"), info.data.get("patch_size")
         if dimensions is not None:
             raise_if_any(Fault(("network", *fault.place), fault.text) for fault in network.axis_faults(dimensions))
             raise_if_any(_patch_faults(patch, network.divisors(dimensions)) if patch else ())
-        return network
-
-    @field_validator("network")
-    @classmethod
-    def _network_does_the_task(cls, network: AnyNetwork, info: ValidationInfo) -> AnyNetwork:
-        if "task" in info.data:
-            raise_if_any(family_faults(info.data["task"], network.family))
         return network
 
     @field_validator("training")
@@ -134,6 +149,21 @@ class Configuration(Block):
         if training.deep_supervision and network is not None and not isinstance(network, NetworkPlan):
             text = f"must be false: only plain_unet and residual_unet give logits at coarser stages, and family is {network.family}"
             raise_if_any([Fault(("training", "deep_supervision"), text)])
+        return training
+
+    @field_validator("training")
+    @classmethod
+    def _classes_are_learned(cls, training: Training, info: ValidationInfo) -> Training:
+        if info.data.get("task") != "classification":
+            return training
+        faults = [Fault(("training", "loss"), text)] if (text := loss_of_classes_fault(training.loss)) else []
+        if training.slices != "all" and (block := info.data.get("classification")) and block.of_presence:
+            faults.append(
+                Fault(("training", "slices"), f"leaves no slice without foreground to tell apart{shown(training.slices)}; nearest valid: 'all'")
+            )
+        if training.deep_supervision:
+            faults.append(Fault(("training", "deep_supervision"), "must be false: a class of the whole image has one resolution"))
+        raise_if_any(faults)
         return training
 
     @field_validator("training")

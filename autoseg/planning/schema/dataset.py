@@ -102,6 +102,10 @@ class DatasetBlock(Block):
         None, description="millimetres along Z, Y, X, where the slices of a patient are read as one volume; absent: each is an image of its own"
     )
 
+    attributes: dict[str, tuple[str, ...]] | None = Field(
+        None, description="what else is known of cases, name to the values there are (BraTS: grade, HGG and LGG); absent where nothing is"
+    )
+
     @field_validator("name")
     @classmethod
     def _names_one_folder(cls, name: str) -> str:

@@ -21,7 +21,7 @@ Encoder = Literal[
     "efficientnet-b0", "efficientnet-b1", "efficientnet-b2", "efficientnet-b3", "efficientnet-b4", "efficientnet-b5", "efficientnet-b6",
     "efficientnet-b7",
 ]  # fmt: skip
-ENCODER_STEP = {"unet": 32, "unetplusplus": 32, "deeplabv3plus": 16}
+ENCODER_STEP = {"unet": 32, "unetplusplus": 32, "deeplabv3plus": 16, "encoder": 32}
 LIBRARY_STAGES = {"swin_unetr": 6, "unetplusplus_monai": 5}  # those whose number of resolutions is fixed
 SWIN_WIDTH = 12  # the width of SwinUNETR is a multiple of it
 
@@ -97,10 +97,11 @@ class NetworkPlan(Block):
 class EncoderNetworkPlan(Block):
     """A decoder on an encoder of classification networks, for slices and pictures, by segmentation-models-pytorch.
 
-    `unet` (Ronneberger et al. 2015), `unetplusplus` (Zhou et al. 2018), `deeplabv3plus` (Chen et al. 2018).
+    `unet` (Ronneberger et al. 2015), `unetplusplus` (Zhou et al. 2018), `deeplabv3plus` (Chen et al. 2018); `encoder` is without one, for
+    classification.
     """
 
-    family: Literal["unet", "unetplusplus", "deeplabv3plus"] = Field(description="the decoder")
+    family: Literal["unet", "unetplusplus", "deeplabv3plus", "encoder"] = Field(description="the decoder, or encoder: none")
     encoder: Encoder = Field(description="the encoder, five resolutions below the image's")
     weights: str | None = Field(
         None, description="what the encoder starts from: imagenet (fetched once), a file of weights (.safetensors, .pth), or null: random"
@@ -108,7 +109,7 @@ class EncoderNetworkPlan(Block):
     frozen_encoder: bool = Field(False, description="the encoder keeps its weights, and its batch norms what they know")
     attention_gates: bool = Field(False, description="unet: skips pass through attention gates (Oktay et al. 2018)")
     norm: Norm = Field("batch", description="of the decoder; the encoder's own is batch norm")
-    dropout: Dropout = Field(0.0, description="chance that a channel is left out before the last convolution, in training")
+    dropout: Dropout = Field(0.0, description="chance that a channel is left out before the last layer, in training")
 
     def divisors(self, dimensions: int) -> tuple[int, ...]:
         """What sides of a patch are multiples of."""
@@ -116,7 +117,8 @@ class EncoderNetworkPlan(Block):
 
     @property
     def summary(self) -> str:
-        return f"{self.family} on {self.encoder}{', frozen' if self.frozen_encoder else ''}{', attention gates' if self.attention_gates else ''}"
+        head = self.encoder if self.family == "encoder" else f"{self.family} on {self.encoder}"
+        return f"{head}{', frozen' if self.frozen_encoder else ''}{', attention gates' if self.attention_gates else ''}"
 
     def axis_faults(self, dimensions: int) -> Iterator[Fault]:
         """What cannot work in so many dimensions."""

@@ -46,7 +46,7 @@ def with_recipe(plan: Plan, recipe: ZooRecipe, *, encoder_weights: str | None = 
     made = planned | own | {"recipe": recipe.name, "task": recipe.task, "network": network, "resampling": planned["resampling"] | resampling}
     rules = {rule["channel"]: rule for rule in planned["normalization"]}
     made["normalization"] = [recipe.normalization | {"channel": name} if recipe.normalization else rules[name] for name in channels]
-    if "class_weights" in training:
+    if "class_weights" in training and recipe.task == "segmentation":
         training["class_weights"], why["class_weights"] = _class_weights(plan, training["class_weights"])
     made["training"] = planned["training"] | {"iterations_per_epoch": _epoch(plan, base, made["batch_size"]), "deep_supervision": False} | training
     if recipe.learns not in ("any", plan.dataset.labels.trained):
@@ -70,7 +70,7 @@ def _base(plan: Plan, recipe: ZooRecipe) -> Configuration:
     for name in ("2d", "3d_fullres", *plan.configurations):
         if name in plan.configurations:
             one = plan.configurations[name]
-            if one.dimensions == recipe.dimensions and one.previous_stage is None and one.recipe is None:
+            if one.dimensions == recipe.dimensions and one.previous_stage is None and one.recipe is None and one.task == "segmentation":
                 return one
     why = plan.why.get("2d" if recipe.dimensions == 2 else "3d_fullres", "there is no planned configuration of that kind.")
     raise AutosegError(f"The recipe {recipe.name} is for {recipe.dimensions}D, which {plan.dataset.name} has no plan for: {why}")

@@ -40,7 +40,7 @@ class ZooRecipe(Block):
     ----------
     name : of the configuration that it becomes
     title : what it is, in a line
-    task : what it is for, as `task` of the configuration
+    task : what it is for, as `task` of a configuration; what is classified stands in `configuration`
     source : whose approach it is
     needs : what a dataset must have, for people
     dimensions : of its network
