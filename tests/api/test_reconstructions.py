@@ -114,11 +114,11 @@ def test_what_is_for_segmentations_refuses_in_words(place: Path, found: autoseg.
         autoseg.select("autoencoder3d", dataset=NAME, workspace=place)
     with pytest.raises(AutosegError, match="No fold of Dataset007_Balls is trained yet"):
         autoseg.select(dataset=NAME, workspace=place)
-    with pytest.raises(AutosegError, match=r"does not segment, so there is no Dice of folds .*metrics\.csv"):
+    with pytest.raises(AutosegError, match=r"does not segment, so there is no Dice of folds .*fold_<k>/metrics\.json"):
         autoseg.crossval("autoencoder3d", dataset=NAME, workspace=place)
     with pytest.raises(AutosegError, match="is validated yet"):
         autoseg.crossval(dataset=NAME, workspace=place)
-    with pytest.raises(AutosegError, match="None of what is trained of Dataset007_Balls segments"):
+    with pytest.raises(AutosegError, match="of Dataset007_Balls do not segment, so there is no best of them"):
         autoseg.predict(place / "raw_data" / NAME / "imagesTr", tmp_path / "out", dataset=NAME, workspace=place, device="cpu")
     maps = found.folder / "validation"
     for judge in (
