@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._members import record_in
+from autoseg.api._members import record_in, require_segmentations
 from autoseg.data.dataset import Case, Labels
 from autoseg.data.inputs import find_all_cases
 from autoseg.data.layouts import open_dataset, recognise
@@ -99,6 +99,7 @@ def find_given(sources: Sequence[Path], folder: Path, output: Path, dataset: str
 
 def _meaning(dataset: str | None, folder: Path, place: Workspace) -> _Meaning | None:
     """Of the dataset that was named, or that the segmentations' record names."""
+    require_segmentations(folder if folder.is_dir() else folder.parent)
     record = record_in(folder if folder.is_dir() else folder.parent)
     name = place.resolve(dataset) if dataset is not None else Path(str(record.get("dataset"))).name if record else None
     if name is None:

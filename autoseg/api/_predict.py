@@ -273,7 +273,7 @@ def _require_no_classes(trained: TrainedFolds, **wanted: bool) -> None:
     said = {"overlay": "marking structures (--overlay, autoseg locate)"}
     if asked := [said.get(name, f"--{name}") for name, wished in wanted.items() if wished]:
         raise AutosegError(
-            f"'{trained.configuration_name}' was trained for the task {trained.task} and knows no classes: {listing(asked)} is for segmentations."
+            f"'{trained.configuration_name}' was trained for the task {trained.task} and knows no structures: {listing(asked)} is for segmentations."
         )
 
 

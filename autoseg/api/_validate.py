@@ -4,26 +4,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autoseg.api._validate_reconstruction import validate_reconstruction
+from autoseg.api._validation_folder import validation_folder
 from autoseg.data.dataset import Case, Labels
 from autoseg.errors import counted
 from autoseg.evaluation.evaluate import evaluate_folder
 from autoseg.evaluation.reconstructions import ReconstructionScores
 from autoseg.evaluation.result import Evaluation
 from autoseg.evaluation.targets import targets_learned
-from autoseg.files import read_json, remove_folder
 from autoseg.imaging.image import Shape3
 from autoseg.imaging.read import read_image, read_labels
 from autoseg.inference.cascade import load_trained
 from autoseg.inference.model_folder import fold_of
-from autoseg.inference.record import RECORD
-from autoseg.inference.run import Source, is_finished, predict_cases, record_of
+from autoseg.inference.run import is_finished, predict_cases
 from autoseg.inference.timing import TIMING, MemoryWatch, TimingRecord, describe_machine
 from autoseg.progress import Progress, duration, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
 
 SHOWN = 4  # cases in the picture: from the worst to the best
-METRICS = ("metrics.csv", "metrics.json")
 
 
 def validate(
@@ -61,7 +59,7 @@ def validate(
         return validate_reconstruction(folder, trained, cases, device, shapes=shapes, progress=progress, notify=notify, stage=stage)
     segmenter, source = trained.place(device)
     labels = segmenter.plan.labels
-    output = _validation_folder(folder, source)
+    output = validation_folder(folder, source)
     ahead = [case.name for case in cases if not is_finished(case, output / f"{case.name}{segmenter.plan.dataset.file_ending}", probabilities=True)]
     time = f": about {duration(max(1.0, segmenter.expected_seconds(shapes[name] for name in ahead)))}" if shapes is not None else ""
     there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
@@ -89,16 +87,6 @@ def draw_cases(
     chosen = [names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count)]
     rows = [_comparison(by_name[name], predictions[name], float(dice[name])) for name in dict.fromkeys(chosen)]
     draw_comparison(rows, target, labels=labels, title=title)
-
-
-def _validation_folder(folder: Path, source: Source) -> Path:
-    """Where the validation's predictions go; those of weights that are no more, or that nothing accounts for, are removed with their metrics."""
-    output = folder / "validation"
-    if output.is_dir() and (not (output / RECORD).is_file() or read_json(output / RECORD) != record_of(source)):
-        for name in METRICS:
-            (folder / name).unlink(missing_ok=True)
-        remove_folder(output)
-    return output
 
 
 def _comparison(case: Case, prediction: Path, dice: float) -> Comparison:

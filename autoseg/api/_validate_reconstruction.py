@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autoseg.api._validation_folder import validation_folder
 from autoseg.data.dataset import Case
 from autoseg.errors import counted
 from autoseg.evaluation.fidelity import psnr, ssim
 from autoseg.evaluation.ranking import Ranking, no_voxels
 from autoseg.evaluation.reconstructions import FOREGROUND, METRICS, ReconstructionScores, tabulate
-from autoseg.files import read_json, remove_folder
 from autoseg.imaging.crop import nonzero_mask
 from autoseg.imaging.image import Image, Shape3
 from autoseg.imaging.read import read_image
@@ -26,8 +26,7 @@ from autoseg.inference.cascade import TrainedFolds
 from autoseg.inference.model_folder import Model
 from autoseg.inference.predictor import Predictor
 from autoseg.inference.reconstruction import Reconstructor, files_of, in_original_intensities, validation_noise
-from autoseg.inference.record import RECORD
-from autoseg.inference.run import Source, reconstruct_cases, record_of
+from autoseg.inference.run import Source, is_finished, reconstruct_cases
 from autoseg.planning.schema.configuration import channel_positions
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation
 from autoseg.progress import Progress, duration, silent
@@ -54,16 +53,16 @@ def validate_reconstruction(
     Writes `validation/` (maps, or denoised scans), `metrics.csv`, `metrics.json` and `validation.png` into the folder.
     """
     reconstructor, source = place_reconstructor(trained.models, device, noise=validation_noise(trained.models[0].configuration))
-    output = folder / "validation"
-    if output.is_dir() and (not (output / RECORD).is_file() or read_json(output / RECORD) != record_of(source)):
-        remove_folder(output)
-    time = f": about {duration(max(1.0, reconstructor.expected_seconds(shapes[case.name] for case in cases)))}" if shapes is not None else ""
-    notify(f"Validation of {counted(len(cases), 'case')} at full resolution ({reconstructor.execution.describe()}){time}.")
+    output = validation_folder(folder, source)
+    ahead = [case.name for case in cases if not is_finished(case, files_of(reconstructor.plan, source.configuration, case.name, output)[0])]
+    time = f": about {duration(max(1.0, reconstructor.expected_seconds(shapes[name] for name in ahead)))}" if shapes is not None else ""
+    there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
+    notify(f"Validation of {counted(len(cases), 'case')} at full resolution{there} ({reconstructor.execution.describe()}){time}.")
     reconstruct_cases(reconstructor, cases, output, source, progress=progress, stage=stage)
     judge = _anomaly if reconstructor.configuration.task == "anomaly" else _denoising
     scores = judge(_Bench(reconstructor, source.configuration, output), cases, progress)
     scores.write(folder)
-    _draw(_Bench(reconstructor, source.configuration, output), cases, scores, folder / "validation.png")
+    _draw(_Bench(reconstructor, source.configuration, output), cases, scores, folder / "validation.png", progress)
     return scores
 
 
@@ -142,7 +141,7 @@ def _noisy(bench: _Bench, image: Image) -> NDArray[np.float32]:
     return in_original_intensities(ready, torch.from_numpy(ready.image), bench.reconstructor.configuration).array
 
 
-def _draw(bench: _Bench, cases: list[Case], scores: ReconstructionScores, target: Path) -> None:
+def _draw(bench: _Bench, cases: list[Case], scores: ReconstructionScores, target: Path, progress: Progress) -> None:
     """A picture of a few cases between the worst and the best."""
     leading = scores.metrics[0]
     means = scores.table.groupby("case")[leading].mean().sort_values(na_position="first")
@@ -150,7 +149,12 @@ def _draw(bench: _Bench, cases: list[Case], scores: ReconstructionScores, target
     chosen = dict.fromkeys(names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count))
     by_name = {case.name: case for case in cases}
     said = {"auroc": "AUROC {:.3f}", "psnr": "PSNR {:.1f} dB"}[leading]
-    draw_maps([_row(bench, by_name[name], said.format(means[name])) for name in chosen], target)
+    rows: list[MapRow] = []
+    for name in chosen:
+        progress("draw", len(rows), len(chosen), name)
+        rows.append(_row(bench, by_name[name], said.format(means[name])))
+    draw_maps(rows, target)
+    progress("draw", len(rows), len(chosen))
 
 
 def _row(bench: _Bench, case: Case, note: str) -> MapRow:

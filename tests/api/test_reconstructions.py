@@ -77,6 +77,21 @@ def test_a_ball_that_training_never_saw_lights_up(found: autoseg.Trained) -> Non
     assert log["psnr"].notna().all() and log["pseudo_dice"].isna().all()
 
 
+def test_a_validation_is_taken_up_and_that_of_other_weights_is_not(place: Path, found: autoseg.Trained) -> None:
+    before = (found.folder / "metrics.csv").read_text()
+    (made,) = (found.folder / "validation").glob("*.nii.gz")
+    written = made.stat().st_mtime_ns
+    notes: list[str] = []
+    autoseg.train("autoencoder3d", 0, dataset=NAME, workspace=place, epochs=4, device="cpu", notify=notes.append)
+    assert any("Validation of 1 case at full resolution, 1 of them predicted already" in note for note in notes)
+    assert made.stat().st_mtime_ns == written and (found.folder / "metrics.csv").read_text() == before
+    record = json.loads((found.folder / "validation" / "predictions.json").read_text())
+    assert record["task"] == "anomaly"
+    (found.folder / "validation" / "predictions.json").write_text(json.dumps(record | {"weights": ["other"]}))
+    autoseg.train("autoencoder3d", 0, dataset=NAME, workspace=place, epochs=4, device="cpu")
+    assert made.stat().st_mtime_ns > written and (found.folder / "metrics.csv").read_text() == before
+
+
 def test_maps_lie_on_the_scans_and_are_passed_over_the_next_time(place: Path, found: autoseg.Trained, tmp_path: Path) -> None:
     inputs = place / "raw_data" / NAME / "imagesTr"
     done = autoseg.predict(inputs, tmp_path / "out", dataset=NAME, workspace=place, configuration="autoencoder3d", device="cpu")
@@ -114,11 +129,11 @@ def test_what_is_for_segmentations_refuses_in_words(place: Path, found: autoseg.
         autoseg.select("autoencoder3d", dataset=NAME, workspace=place)
     with pytest.raises(AutosegError, match="No fold of Dataset007_Balls is trained yet"):
         autoseg.select(dataset=NAME, workspace=place)
-    with pytest.raises(AutosegError, match=r"does not segment, so there is no Dice of folds .*metrics\.csv"):
+    with pytest.raises(AutosegError, match=r"does not segment, so there is no Dice of folds .*fold_<k>/metrics\.json"):
         autoseg.crossval("autoencoder3d", dataset=NAME, workspace=place)
     with pytest.raises(AutosegError, match="is validated yet"):
         autoseg.crossval(dataset=NAME, workspace=place)
-    with pytest.raises(AutosegError, match="None of what is trained of Dataset007_Balls segments"):
+    with pytest.raises(AutosegError, match="of Dataset007_Balls do not segment, so there is no best of them"):
         autoseg.predict(place / "raw_data" / NAME / "imagesTr", tmp_path / "out", dataset=NAME, workspace=place, device="cpu")
     maps = found.folder / "validation"
     for judge in (

@@ -30,4 +30,3 @@ def test_an_autoencoder_from_recipe_to_maps(shell: Shell, planned: Path, unseen:
     assert len(files) == 2 and all(np.isfinite(read_image((file,)).array).all() for file in files)
     assert "holds maps of anomalies" in shell.fails("evaluate", "-p", tmp_path / "out", "-r", planned / "raw_data" / DATASET, cwd=planned)
     assert "does not segment" in shell.fails("select", "autoencoder3d", cwd=planned)
-    assert "for segmentations" in shell.fails("predict", "-i", unseen, "-o", tmp_path / "o", "-c", "autoencoder3d", "--uncertainty", cwd=planned)

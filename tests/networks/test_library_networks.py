@@ -17,11 +17,13 @@ from autoseg.planning.plan import Configuration
 RECIPE = {"optimizer": "adamw", "learning_rate": 1e-3, "augmentation": {}}
 
 
-def configuration(network: dict[str, Any], dimensions: int = 2, side: int = 64) -> Configuration:
+def configuration(
+    network: dict[str, Any], dimensions: int = 2, side: int = 64, *, task: str = "segmentation", loss: str = "dice_ce"
+) -> Configuration:
     return Configuration.model_validate({
         "dimensions": dimensions, "spacing": [1] * dimensions, "median_shape": [side] * dimensions, "patch_size": [side] * dimensions,
-        "batch_size": 2, "normalization": [{"channel": "a", "scheme": "zscore"}], "network": network,
-        "training": {"batch_dice": True, "deep_supervision": False, "recipes": {"default": RECIPE}},
+        "batch_size": 2, "normalization": [{"channel": "a", "scheme": "zscore"}], "network": network, "task": task,
+        "training": {"batch_dice": True, "deep_supervision": False, "loss": loss, "recipes": {"default": RECIPE}},
     })  # fmt: skip
 
 
@@ -191,3 +193,29 @@ def test_imagenet_without_a_network_says_how_to_provide_it(monkeypatch: pytest.M
 def test_the_plan_holds_what_the_file_said() -> None:
     made = configuration(NETWORKS["unet, gates, instance norm"][0])
     assert Configuration.model_validate_json(json.dumps(made.model_dump(mode="json"))) == made
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_an_autoencoder_gives_the_image_s_channels_and_every_weight_learns(dimensions: int) -> None:
+    block = {"family": "autoencoder", "width": 4, "stages": 3}
+    made = configuration(block, dimensions, side=16, task="anomaly", loss="l1")
+    network = build(made, in_channels=3, num_classes=3)
+    image = torch.randn(2, 3, *(16,) * dimensions)
+    network(image).square().mean().backward()
+    assert network(image).shape == image.shape
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    network.eval()
+    assert not torch.allclose(network(image), network(image + 1), atol=1e-3)  # how bright a patch is can be told
+
+
+def test_an_autoencoder_learns_a_picture_by_heart() -> None:
+    torch.manual_seed(0)
+    network = build(configuration({"family": "autoencoder", "width": 8, "stages": 2}, task="anomaly", loss="l1"), in_channels=1, num_classes=1)
+    image = torch.nn.functional.avg_pool2d(torch.randn(2, 1, 36, 36), 5, 1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = (network(image) - image).abs().mean()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.25 * image.abs().mean().item()

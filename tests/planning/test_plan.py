@@ -244,7 +244,7 @@ def test_inherited_configurations_of_python_are_written_as_differences(plan: Pla
         ({"inherits": "2d", "batch_sice": 4}, ["batch_sice: unknown key; did you mean batch_size?"]),
         ({"inherits": "2d", "network": {"family": "plain_net"}},
          ["network.family: there is no such choice (found: 'plain_net'); did you mean 'plain_unet'? choose from plain_unet, residual_unet, unet,"
-          " unetplusplus, deeplabv3plus, encoder, attention_unet, segresnet, swin_unetr, unetplusplus_monai"]),
+          " unetplusplus, deeplabv3plus, encoder, attention_unet, segresnet, swin_unetr, unetplusplus_monai, autoencoder"]),
         ({"inherits": "2d", "batch_size": None}, ["batch_size: is missing"]),
     ],
 )  # fmt: skip

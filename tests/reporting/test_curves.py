@@ -119,3 +119,16 @@ def test_takes_a_moment(tmp_path: Path) -> None:
     start = time.process_time()
     draw_progress(log, tmp_path / "progress.png")
     assert time.process_time() - start < 1.0
+
+
+def test_another_score_takes_the_place_of_the_pseudo_dice(tmp_path: Path) -> None:
+    """Its line rises where its values do, on an axis of its own."""
+    tops = []
+    for name, values in (("rising", [20.0, 25.0, 30.0]), ("falling", [30.0, 25.0, 20.0])):
+        rows = [f"{epoch},{epoch},{epoch},1,0.01,0.5,0.5,,{value}" for epoch, value in enumerate(values)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([f"{HEAD},psnr", *rows]) + "\n")
+        draw_progress(tmp_path / f"{name}.csv", tmp_path / f"{name}.png")
+        line = pixels_of(imread(tmp_path / f"{name}.png"), canvas.class_colour(0))
+        line = line[(line[:, 0] > 0.18) & (line[:, 0] < 0.55) & (line[:, 1] > 0.6)]  # the upper right plot, below its title
+        tops.append(line[line[:, 0].argmin(), 1])
+    assert tops[0] > tops[1] + 0.1

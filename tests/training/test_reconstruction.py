@@ -125,6 +125,13 @@ def test_where_no_place_is_free_another_case_is_taken_or_the_least(make: SimpleN
     assert counts[0] < 0.75 * counts[1] and bounding_box(free != 0)
 
 
+def test_validation_patches_have_the_same_noise_whatever_was_drawn_before(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
+    trainer = setting.trainer(reconstructing(make, "denoising", noise=[0.1, 0.4]), setting.decide(tmp_path / "a", steps=4))
+    first = trainer._validate()
+    torch.rand(7)
+    assert trainer._validate() == first
+
+
 def test_a_training_says_its_psnr_and_is_the_same_when_it_is_repeated(make: SimpleNamespace, setting: Any, tmp_path: Path) -> None:
     plan = reconstructing(make, "denoising", noise=[0.1, 0.4])
     logs = []

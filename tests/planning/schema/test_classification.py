@@ -57,7 +57,7 @@ def test_a_network_has_an_output_for_each_class() -> None:
     ("changes", "line"),
     [
         ({"classification": None}, 'configurations.one.classification: is missing: say of what, such as {"target": "presence"}'),
-        ({"task": "sorting"}, "configurations.one.task: must be 'segmentation' or 'classification' (found: 'sorting')"),
+        ({"task": "sorting"}, "configurations.one.task: must be 'segmentation', 'classification', 'anomaly' or 'denoising' (found: 'sorting')"),
         (
             {"classification": {"target": "garde"}},
             "classification.target: the dataset has no such attribute (found: 'garde'); did you mean 'grade'? choose from presence, grade",
@@ -110,7 +110,7 @@ def test_a_classifier_comes_before_no_cascade() -> None:
     )  # fmt: skip
     second = {key: value for key, value in made["configurations"]["one"].items() if key not in ("task", "classification")}
     made["configurations"] = {"one": made["configurations"]["one"], "second": second | {"previous_stage": "one"}}
-    with pytest.raises(PlanError, match=r"previous_stage: must be a segmentation \(found: 'one'\)"):
+    with pytest.raises(PlanError, match=r"previous_stage: must segment, and its task is classification \(found: 'one'\)"):
         validate_plan(made, "the plan")
 
 

@@ -49,7 +49,8 @@ def test_every_list_of_a_network_fits_its_stages(key: str) -> None:
     ("network", "side", "line"),
     [
         ({"family": "attention_net"}, 64, "network.family: there is no such choice (found: 'attention_net'); did you mean 'attention_unet'? choose"
-         " from plain_unet, residual_unet, unet, unetplusplus, deeplabv3plus, encoder, attention_unet, segresnet, swin_unetr, unetplusplus_monai"),
+         " from plain_unet, residual_unet, unet, unetplusplus, deeplabv3plus, encoder, attention_unet, segresnet, swin_unetr, unetplusplus_monai,"
+         " autoencoder"),
         ({}, 64, "network.family: is missing"),
         ({"family": "unet", "encoder": "resnet5"}, 64, None),
         ({"family": "unet", "encoder": "resnet18", "wdth": 3}, 64, "network.wdth: unknown key; choose from family, encoder, weights, frozen_encoder,"

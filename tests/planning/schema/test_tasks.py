@@ -41,7 +41,7 @@ FAULTS = [
     ({"task": "denoising", "training": {"noise": [0.5, 0.1]}}, "again.training.noise: must rise"),
     ({"previous_stage": "small"}, "again.previous_stage: is for the task segmentation alone"),
     ({"training": {"slices": "without_foreground", "oversample_foreground": 0.5}}, "oversample_foreground: must be 0"),
-    ({"task": "nothing"}, "again.task: must be 'segmentation', 'anomaly' or 'denoising'"),
+    ({"task": "nothing"}, "again.task: must be 'segmentation', 'classification', 'anomaly' or 'denoising'"),
 ]
 
 
