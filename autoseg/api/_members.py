@@ -25,6 +25,8 @@ from autoseg.workspace import Workspace
 DESCRIPTION = "dataset.json"
 _LISTED = 20
 
+NOT_SEGMENTATIONS = {"classification": "tables of classes", "anomaly": "maps of anomalies", "denoising": "denoised scans"}
+
 
 @dataclass(frozen=True)
 class Member:
@@ -104,7 +106,7 @@ def require_segmentations(folder: Path) -> None:
     record = record_in(folder)
     task = record.get("task") if record else None
     if record is not None and task is not None:
-        what = {"anomaly": "maps of anomalies", "denoising": "denoised scans"}.get(str(task), "something else")
+        what = NOT_SEGMENTATIONS.get(str(task), "something else")
         raise AutosegError(
             f"{folder} holds {what}, made by {record.get('configuration')} of {record.get('dataset')} (see {RECORD} there): segmentations are asked"
             " for. How good it is on cases that it did not see is in metrics.csv of the fold's model folder."

@@ -70,9 +70,11 @@ def show_published(board: "Leaderboard") -> None:
     for one in board.standings:
         for figure in one.published:
             ours = one.ours(figure.metric)
-            rows.append([one.name, figure.metric, "-" if ours is None else _number(ours), f"{figure.value:g}", figure.data, figure.differs])
+            rows.append(
+                [one.name, figure.metric, "-" if ours is None else _number(ours), f"{figure.value:g}", figure.data, figure.differs, figure.where]
+            )
     if rows:
-        heads = ["configuration", "metric", "ours", "published", "their data", "what differs"]
+        heads = ["configuration", "metric", "ours", "published", "their data", "what differs", "where it stands"]
         show_table("Published figures (other data, other splits: no contest)", heads, rows, right=(2, 3))
 
 

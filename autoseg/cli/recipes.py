@@ -19,7 +19,7 @@ def recipes(
     ] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """List published approaches that can be trained beside the planned configurations, and what each needs."""
+    """List published approaches to train. Each becomes a configuration beside those that are planned."""
     from autoseg import api
     from autoseg.planning.schema.faults import advice
 

@@ -138,7 +138,7 @@ class Leaderboard:
         Returns
         -------
         columns place, configuration, kind ("accuracy", "cost" or "published"), metric, target, region, unit, value, std, low, high, cases, without,
-        fold_std, data, differs, and fold_<k>; not a number where a column says nothing
+        fold_std, data, differs, where, and fold_<k>; not a number where a column says nothing
         """
         rows: list[dict[str, Any]] = []
         for place, one in enumerate(self.standings, start=1):
@@ -146,7 +146,7 @@ class Leaderboard:
             rows += [head | row for row in (*_accuracy(one.scores), *_costs(one.costs), *_published(one.published))]
         first = [
             "place", "configuration", "kind", "metric", "target", "region", "unit", "value", "std", "low", "high", "cases", "without", "fold_std",
-            "data", "differs",
+            "data", "differs", "where",
         ]  # fmt: skip
         found = pd.DataFrame(rows)
         return found.reindex(columns=first + sorted(set(found.columns) - set(first)))

@@ -147,7 +147,7 @@ def test_predictions_that_cannot_be_judged_are_named(shell: Shell, trained: Path
     ("command", "limit", "target"),
     [
         (["plan", "Phantom", "--preset", "cpu", "--force"], 1_500, "plans"),
-        (["plan", "Phantom", "--preset", "cpu", "--force"], 12_000, "preprocessed"),
+        (["plan", "Phantom", "--preset", "cpu", "--force"], 20_000, "preprocessed"),
         (["train", "3d_fullres", "2"], 8_000, "preprocessed"),
         (["predict", "-i", f"raw_data/{DATASET}", "-o", "out"], 300, "out"),
         (["evaluate", "-p", LABEL, "-r", LABEL, "-o", "m"], 500, "m"),

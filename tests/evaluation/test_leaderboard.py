@@ -125,7 +125,7 @@ def test_what_misleads_about_times_is_said() -> None:
 
 
 def test_the_files_hold_all_numbers(tmp_path: Path) -> None:
-    figure = Published(metric="Dice", value=0.91, data="their scans", differs="split by slices, so that patients leak")
+    figure = Published(metric="Dice", value=0.91, data="their scans", differs="split by slices, so that patients leak", where="a paper")
     other = Published(metric="Surface score", value=0.5, data="their scans", differs="another metric")
     board = rank([contestant("good", GOOD.tables, COSTS, [figure, other]), POOR])
     assert [board.standings[0].ours(one.metric) for one in (figure, other)] == [pytest.approx(0.8), None]
@@ -141,7 +141,9 @@ def test_the_files_hold_all_numbers(tmp_path: Path) -> None:
     )  # fmt: skip
     assert costs.loc["training_seconds", ["fold_0", "fold_1"]].tolist() == [10, 30]
     told = found[found["kind"] == "published"]
-    assert told[["metric", "value", "data", "differs"]].to_numpy().tolist() == [list(one.model_dump().values()) for one in (figure, other)]
+    assert told[["metric", "value", "data", "differs", "where"]].fillna("").to_numpy().tolist() == [
+        list(one.model_dump().values()) for one in (figure, other)
+    ]
     content = json.loads(document.read_text())
     assert content["dataset"] == "DatasetX" and content["cases"] == ["a", "b", "c"] and content["left_out"] == {"poor": 2}
     assert [one["name"] for one in content["configurations"]] == ["good", "poor"]
