@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._evaluate import segmentations_in, what_to_judge
-from autoseg.data.references import find_references
+from autoseg.api._evaluate import references_for, segmentations_in, what_to_judge
 from autoseg.errors import AutosegError, counted
 from autoseg.evaluation.compare import Comparison, require_same_cases
 from autoseg.evaluation.compare import compare as compare_evaluations
@@ -67,11 +66,11 @@ def compare(
     contestants = _named([Path(one) for one in predictions])
     found = {name: segmentations_in(folder) for name, folder in contestants.items()}
     require_same_cases(found)
-    known = find_references(Path(references))
-    judged: list[LabelSource] = [file for files in found.values() for file in files.values()]
-    judged += [known[case] for case in sorted(set().union(*found.values())) if case in known]
     place = Workspace.find(workspace)
     first = next(iter(contestants.values()))
+    known = references_for(first, Path(references), dataset, place)
+    judged: list[LabelSource] = [file for files in found.values() for file in files.values()]
+    judged += [known[case] for case in sorted(set().union(*found.values())) if case in known]
     labels, targets = what_to_judge(first, Path(references), judged, list(known.values()), dataset, regions, place, notify)
     folder = Path(output)
     require_writable(folder)

@@ -121,6 +121,13 @@ def add_recipes(made: Plan, wishes: Wishes, place: Workspace) -> Plan:
     return made
 
 
+def with_attributes(plan: Plan, block: DatasetBlock) -> Plan:
+    """A plan that knows no attributes of cases takes up those that the dataset has: older ones were made without."""
+    if plan.dataset.attributes is not None or block.attributes is None:
+        return plan
+    return plan.model_copy(update={"dataset": plan.dataset.model_copy(update={"attributes": block.attributes})})
+
+
 def keep_recipes(made: Plan, path: Path) -> Plan:
     """The plan with the configurations that an older plan has by recipes: a dataset that is planned again keeps them."""
     if not path.is_file():
@@ -155,13 +162,15 @@ def keep(made: Plan, path: Path, *, force: bool) -> Plan:
     if force or not path.is_file():
         write_plan(made, path)
         return made
-    old = read_plan(path)
+    old = with_attributes(read_plan(path), made.dataset)
     before, after = _decisions(old), _decisions(made)
     added = [name for name, one in made.configurations.items() if one.recipe is not None and name not in old.configurations]
     if added and before == after | {"configurations": {name: one for name, one in after["configurations"].items() if name not in added}}:
         write_plan(made, path)
         return made
     if before == after:  # the reasons may be worded otherwise
+        if old.dataset.attributes != read_plan(path).dataset.attributes:
+            write_plan(old, path)
         return old
     changed = list(_differences(before, after))
     more = [f"  and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []

@@ -67,8 +67,8 @@ def find_given(sources: Sequence[Path], folder: Path, output: Path, dataset: str
     """
     if any(one.is_dir() and one.resolve() == output.resolve() for one in sources):
         raise AutosegError(f"{output} is the folder that the scans lie in. Choose another with -o, so that no picture is taken for a scan.")
-    known = find_references(folder)
     meaning = _meaning(dataset, folder, place)
+    known = find_references(folder, stack=meaning.stack if meaning else None)
     own = [open_dataset(one) for one in sources if one.is_dir() and recognise(one)] if meaning is None else []
     if meaning is None and own and len(own) == len(sources):
         cases = [case for one in own for case in one.cases]

@@ -17,7 +17,8 @@ from autoseg.inference.cost import case_cost
 from autoseg.inference.model_folder import fold_of
 from autoseg.inference.timing import TIMING, Timing, read_timing
 from autoseg.planning.fingerprint import validate_fingerprint
-from autoseg.planning.zoo.recipes import published_of
+from autoseg.planning.zoo.recipe import Published, ZooRecipe
+from autoseg.planning.zoo.recipes import recipes_in
 from autoseg.reporting.leaderboard import draw_leaderboard
 from autoseg.training.run_log import read_end
 from autoseg.workspace import Workspace
@@ -79,13 +80,19 @@ def leaderboard(
     compared = [one for one in found if tables[one.name]]
     cases = set.intersection(*(_cases(tables[one.name]) for one in compared))
     slices = _median_slices(place.fingerprint(name), compared[0], notify)
-    published = {one.name: published_of(one.name) for one in compared}
-    contestants = [Contestant(one.name, tables[one.name], _costs(one, cases, slices), published[one.name]) for one in compared]
+    recipes = recipes_in(place.root)
+    contestants = [Contestant(one.name, tables[one.name], _costs(one, cases, slices), _published(one, recipes)) for one in compared]
     board = rank(contestants)
     for remark in board.remarks:
         notify(remark)
     csv, json = board.write(root, name)
     return Ranked(name, board, csv, json, _draw(board, name, root / "leaderboard.png"))
+
+
+def _published(one: OutOfFold, recipes: Mapping[str, ZooRecipe]) -> tuple[Published, ...]:
+    """What the authors of a configuration's recipe published."""
+    recipe = recipes.get(one.plan.configuration(one.name).recipe or "")
+    return recipe.published if recipe else ()
 
 
 def _validated(one: OutOfFold, dataset: str, notify: Callable[[str], None]) -> dict[str, pd.DataFrame]:

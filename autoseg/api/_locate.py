@@ -81,7 +81,8 @@ def locate(
     segmentations : instead of a model: a folder of `<case><ending>`, a dataset with references in any known layout, a case's folder, or one file
     dataset : whose model; with `segmentations`, whose names, channels and regions, by default those of the dataset that made them, else those of
         the dataset that the scans are, else the values as they are
-    configuration, folds, model, step, mirror, postprocessing, device : as `predict` takes them; not with `segmentations`
+    configuration, folds, model, step : as `predict` takes them; not with `segmentations`
+    mirror, postprocessing, device : as `predict` takes them; `segmentations` need none of them
     overwrite : predict, measure and draw finished cases again
     workspace : where models and datasets are looked up; by default `AUTOSEG_WORKSPACE`, else the current folder
     progress, notify, announce : told how far it is, decisions in words, and once what was understood

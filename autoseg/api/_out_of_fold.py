@@ -8,6 +8,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from autoseg.api._fold import CASES, is_complete, locked
@@ -15,6 +16,7 @@ from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, listing
 from autoseg.files import read_record, sweep
+from autoseg.inference.cost import window_flops
 from autoseg.inference.model_folder import PLAN, configuration_of, fold_of, recipe_of, require_one_training, stored_fingerprint, task_of
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import is_finished
@@ -50,10 +52,10 @@ class OutOfFold:
         """Its probabilities; they need not be there where there is one configuration."""
         return self.folders[case] / "validation" / f"{case}.npz"
 
-    @property
+    @cached_property
     def cost(self) -> float:
         """Arithmetic of predicting a cubic millimetre of a new scan with all its folds."""
-        return prediction_flops(self.plan, self.name, self.recipe) * len(self.weights)
+        return prediction_flops(self.plan, self.name, self.recipe, lambda name: window_flops(self.plan, name)) * len(self.weights)
 
     def fold(self, case: str) -> str:
         """The fold that did not see it."""

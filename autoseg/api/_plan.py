@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._decide import Learned, Memory, Wishes, add_recipes, decide, keep, keep_recipes
+from autoseg.api._decide import Learned, Memory, Wishes, add_recipes, decide, keep, keep_recipes, with_attributes
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
 from autoseg.data.dataset import Dataset
@@ -114,11 +114,14 @@ def plan(
         require_writable(place.root / "preprocessed" / name)
     sweep(path.parent)
     wishes.require_possible(name, place)
-    report = check_dataset(open_dataset(place.raw(name), stack=stack), progress=progress)
+    there = read_plan(path) if wishes.only_add and path.is_file() and not force else None
+    if there is not None and stack not in (None, there.dataset.stack):
+        raise AutosegError(f"{path} reads the slices of {name} otherwise (--stack). Leave --stack out to add to it, or plan anew with --force.")
+    report = check_dataset(open_dataset(place.raw(name), stack=there.dataset.stack if there else stack), progress=progress)
     report.require_clean()
     facts = fingerprint(report.dataset, report.facts)
-    if wishes.only_add and path.is_file() and not force:
-        made = add_recipes(read_plan(path), wishes, place)
+    if there is not None:
+        made = add_recipes(with_attributes(there, describe_dataset(report.dataset)), wishes, place)
     else:
         made = decide(wishes, facts, describe_dataset(report.dataset), place)
         made = made if force else keep_recipes(made, path)

@@ -63,7 +63,6 @@ def train(
             if scored.scores:
                 typer.echo(in_short(scored.name, scored.scores))
         typer.echo(f"Structures, folds and intervals: autoseg crossval {configuration}{where}, and {done.csv}")
-    if fold == "cv" and by_dice:
-        typer.echo(f"Next: autoseg select{same_place(name if dataset else None, workspace)}")
+        typer.echo(f"Next: autoseg select{where}")
         return
     typer.echo(f"Next: autoseg predict -i FOLDER -o OUT -c {configuration}{where}")

@@ -12,16 +12,18 @@ from autoseg.data.layouts import open_dataset, recognise
 from autoseg.data.layouts._brats_folder import case_folders, read_case_folder, single_case_name, split_modality, split_segmentation
 from autoseg.data.layouts._folder import describe, image_files, known_endings
 from autoseg.errors import AutosegError, listing
+from autoseg.imaging.image import Spacing3
 from autoseg.imaging.read import stem_of, suffix_of
 from autoseg.imaging.sources import LabelSource
 
 
-def find_references(source: Path) -> Mapping[str, LabelSource]:
+def find_references(source: Path, *, stack: Spacing3 | None = None) -> Mapping[str, LabelSource]:
     """The label file of each case.
 
     Parameters
     ----------
     source : a folder of files `<case>.ext` or `<case>_seg.ext`, a dataset's folder, a folder of BraTS cases, one case's folder, or one file
+    stack : millimetres along Z, Y, X where the slices of a patient were read as one volume
 
     Returns
     -------
@@ -41,7 +43,7 @@ def find_references(source: Path) -> Mapping[str, LabelSource]:
     layout = recognise(source)
     found: Mapping[str, LabelSource]
     if layout in ("decathlon", "nnunet", "coco", "lgg"):
-        found = {case.name: case.label for case in open_dataset(source).cases if case.label is not None}
+        found = {case.name: case.label for case in open_dataset(source, stack=stack if layout == "lgg" else None).cases if case.label is not None}
     elif layout is None and single_case_name(source) is None and image_files(source):
         found = _from_files(image_files(source))
     else:

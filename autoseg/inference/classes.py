@@ -20,7 +20,7 @@ from autoseg.inference.execution import enough_memory, inference
 from autoseg.inference.model_folder import Model
 from autoseg.inference.predictor import TOO_LARGE, choose_execution, patch_3d, require_step
 from autoseg.inference.sliding_window import flip_combinations, pad_to_patch, windows
-from autoseg.networks.classifier import set_given
+from autoseg.networks.head import set_given
 from autoseg.planning.plan import Classification, Plan
 from autoseg.preprocessing.case import ReadyCase, prepare
 

@@ -10,7 +10,7 @@ from autoseg.imaging.image import Shape3
 from autoseg.inference.model_folder import mirror_axes
 from autoseg.inference.predictor import patch_3d
 from autoseg.inference.sliding_window import windows
-from autoseg.networks.cost import network_cost
+from autoseg.networks.cost import NetworkCost, network_cost
 from autoseg.planning.plan import Configuration, Plan
 
 
@@ -51,11 +51,11 @@ def case_cost(plan: Plan, name: str, recipe: str, slices: int | None) -> CaseCos
     Parameters
     ----------
     plan, name : with which configuration
-    recipe : that it was trained with, one of its own; the previous stage was trained with the same
+    recipe : that it was trained with, and its previous stage too, where that has it
     slices : of a typical case, along the axis that 2D networks do not see; None: unknown
     """
     configuration = plan.configuration(name)
-    network = network_cost(configuration, in_channels=plan.input_channels(name), num_classes=plan.output_channels)
+    network = _network(plan, name)
     shape = _typical_shape(configuration, slices)
     patch = patch_3d(configuration)
     count = None
@@ -64,6 +64,15 @@ def case_cost(plan: Plan, name: str, recipe: str, slices: int | None) -> CaseCos
         count = len(windows((z, y, x), patch, configuration.inference.step))
     previous = case_cost(plan, configuration.previous_stage, recipe, slices) if configuration.previous_stage else None
     return CaseCost(network.parameters, network.window_flops, count, 2 ** len(mirror_axes(configuration, recipe)), previous)
+
+
+def window_flops(plan: Plan, name: str) -> float:
+    """Arithmetic of one window of a configuration, counted on its network."""
+    return _network(plan, name).window_flops
+
+
+def _network(plan: Plan, name: str) -> NetworkCost:
+    return network_cost(plan.configuration(name), in_channels=plan.input_channels(name), num_classes=plan.network_outputs(name))
 
 
 def _typical_shape(configuration: Configuration, slices: int | None) -> Shape3 | None:

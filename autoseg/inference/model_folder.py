@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from autoseg.errors import AutosegError
 from autoseg.files import read_json, read_record, write_json
 from autoseg.networks import build
-from autoseg.networks.classifier import set_given
+from autoseg.networks.head import set_given
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.networks.weights import load_weights, weights_of, write_tensors
+from autoseg.planning.hardware.memory import find_recipe
 from autoseg.planning.plan import Configuration, Plan, read_plan, write_plan
 
 PLAN, MODEL, WEIGHTS = "plan.json", "model.json", "weights.safetensors"
@@ -57,7 +58,7 @@ class Model:
 
 def mirror_axes(configuration: Configuration, recipe: str) -> tuple[int, ...]:
     """Axes of the patch to mirror in prediction: the plan's, as far as the recipe mirrored them; others would show the network the unknown."""
-    learned = configuration.training.recipes[recipe].augmentation.mirror_axes  # type: ignore[index]
+    learned = find_recipe(configuration, recipe).augmentation.mirror_axes
     return tuple(axis for axis in configuration.inference.mirror_axes if axis in learned)
 
 

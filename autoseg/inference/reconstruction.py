@@ -147,7 +147,7 @@ def with_noise(ready: ReadyCase, sigma: float, configuration: Configuration) -> 
     """A scan with Gaussian noise of a fixed seed; where voxels outside the head are 0, they stay so."""
     noise: NDArray[np.float32] = np.random.default_rng(NOISE_SEED).standard_normal(ready.image.shape, dtype=np.float32)
     noise *= np.float32(sigma)
-    if any(rule.use_mask for rule in configuration.normalization):
+    if configuration.keeps_zero:
         noise *= (ready.image != 0).any(0)
     return replace(ready, image=ready.image + noise)
 

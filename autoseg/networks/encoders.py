@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -39,6 +40,7 @@ class EncoderNetwork(nn.Module):
         self._frozen = frozen
         if frozen:
             self.encoder.requires_grad_(False)
+            self.train()  # networks are born in training mode
 
     @property
     def encoder(self) -> nn.Module:
@@ -81,8 +83,7 @@ def build_encoder_network(network: EncoderNetworkPlan, dimensions: int, in_chann
         _exchange_norms(body.get_submodule("decoder"), GroupNorm if network.norm == "group" else partial(InstanceNorm2d, affine=True))
     if network.attention_gates:
         _add_gates(body)
-    if network.dropout:
-        body.segmentation_head = nn.Sequential(nn.Dropout2d(network.dropout), body.get_submodule("segmentation_head"))
+    body.segmentation_head = nn.Sequential(nn.Dropout2d(network.dropout), body.get_submodule("segmentation_head"))
     return EncoderNetwork(make_faster(body), frozen=network.frozen_encoder)
 
 
@@ -126,6 +127,8 @@ def _body(network: EncoderNetworkPlan, in_channels: int, num_classes: int) -> nn
             body = smp.UnetPlusPlus(**common, decoder_channels=CHANNELS)
         case "deeplabv3plus":
             body = smp.DeepLabV3Plus(**common)
+        case "encoder":
+            raise ValueError("an encoder alone has no decoder")  # the plan's schema says so before
     return body
 
 
@@ -183,17 +186,12 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise AutosegError(f"The encoder's weights {path} (network.weights) do not exist. Correct the path, or use imagenet or null.")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)  # tensors only: runs no code of the file
-    except Exception as error:  # damaged in any of many ways
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
         raise AutosegError(
-            f"{path} holds no weights that can be read ({type(error).__name__}). Give a .safetensors or .pth file of tensors."
+            f"{path} holds no weights that can be read ({error}). Give a .safetensors file; of a .pth that you trust, make one with"
+            " safetensors.torch.save_file(torch.load(FILE, weights_only=True), NEW)."
         ) from error
-    tensors = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise AutosegError(f"{path} is no dictionary of tensors. Give the state_dict of the encoder.")
-    return tensors
 
 
 def _fitted(weights: dict[str, Tensor], encoder: nn.Module, in_channels: int) -> dict[str, Tensor]:

@@ -9,8 +9,8 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from dynamic_network_architectures.initialization.weight_init import init_last_bn_before_add_to_0
 from torch import nn
 
-from autoseg.networks.classifier import WithHead
 from autoseg.networks.convolution import make_faster
+from autoseg.networks.head import WithHead
 from autoseg.networks.norm import GroupNorm, InstanceNorm2d, InstanceNorm3d
 from autoseg.planning.plan import NetworkPlan
 

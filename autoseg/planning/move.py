@@ -53,11 +53,16 @@ def move_plan(source: Plan, block: DatasetBlock, fingerprint: Fingerprint | None
         kept = {name: one for name, one in kept.items() if one.dimensions == 2}
         why |= dict.fromkeys(source.configurations.keys() - kept.keys(), f"Not taken over: the cases of {block.name} are single slices.")
     unknown = [name for name, one in kept.items() if one.classification and any(attribute_faults(one.classification, block.attributes or {}))]
-    kept = {name: one for name, one in kept.items() if name not in unknown}
     why |= dict.fromkeys(unknown, f"Not taken over: the cases of {block.name} have no such attribute as it classifies.")
+    kept = {name: one for name, one in kept.items() if name not in unknown}
+    later = [name for name, one in kept.items() if one.previous_stage is not None and one.previous_stage not in kept]
+    why |= dict.fromkeys(later, "Not taken over: neither is its previous stage.")
+    kept = {name: one for name, one in kept.items() if name not in later}
     if not kept:
-        raise PlanError(f"The plan of {source.dataset.name} has no 2D configuration, and the cases of {block.name} are single slices.")
+        reasons = "; ".join(f"{name}: {why[name]}" for name in source.configurations)
+        raise PlanError(f"Nothing of the plan of {source.dataset.name} can be taken over for {block.name}. {reasons}")
     moved = {name: _configuration(one, source, block, fingerprint) for name, one in kept.items()}
+    moved = {name: one if one.inherits in moved else one.model_copy(update={"inherits": None}) for name, one in moved.items()}
     return source.model_copy(update={"dataset": block, "configurations": moved, "why": why})
 
 

@@ -274,7 +274,7 @@ def _seen(cropped: CroppedCase, configuration: Configuration) -> list[NDArray[np
 
 def _zeroed(cropped: CroppedCase, configuration: Configuration) -> list[NDArray[np.bool_] | None]:
     """The voxels of each channel that is seen that are 0 once it is normalised, wherever its mean lies."""
-    return [cropped.outside if rule.scheme == "zscore" and rule.use_mask else None for rule in configuration.normalization]
+    return [cropped.outside if rule.use_mask else None for rule in configuration.normalization]
 
 
 def _native_classes(labels: LabelMap, box: crop.Box, plan: Plan) -> NDArray[np.int16]:

@@ -124,7 +124,7 @@ class PatchSource:
         self._batch_size = configuration.batch_size
         self._forced_from = round(configuration.batch_size * (1 - configuration.training.oversample_foreground))
         self._flat = configuration.dimensions == 2
-        self._keep_zero = any(rule.use_mask for rule in configuration.normalization)
+        self._keep_zero = configuration.keeps_zero
         self._num_classes = (num_classes or 0) if configuration.previous_stage else 0  # of the previous stage
         self.patch = patch_3d(configuration)
 

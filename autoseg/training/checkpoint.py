@@ -24,7 +24,7 @@ class Counters:
     step : optimizer steps done
     elapsed : seconds trained, over all sittings
     epoch_loss, epoch_steps, epoch_start : sum of the losses and number of steps of the unfinished epoch, and `elapsed` when it began
-    pseudo_dice : exponential average of the validation's pseudo-Dice, or None before the first
+    pseudo_dice : moving average of the objective's overall score (of segmentations the pseudo-Dice), or None before the first
     loss_scale : of mixed precision with float16
     step_seconds : time of the latest step, so that a budget's run ends once and for all
     judged_step : the step at which the loss of an epoch, or of the part that a run ended with, was last taken note of

@@ -1,6 +1,6 @@
 """What the trainer knows of a network: what it is shown, how its output is judged, what an epoch's scores are.
 
-- Scores are ratios of sums over all validation patches of an epoch, not means over batches.
+- Which objective a network has follows from its configuration's task (`objectives.py`).
 """
 
 from collections.abc import Callable, Sequence

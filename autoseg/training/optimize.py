@@ -33,7 +33,7 @@ class Stepper:
         self.average = {name: tensor.detach().clone() for name, tensor in weights_of(network).items()} if recipe.weight_average else {}
 
     def step(self, loss_of: Callable[[], Tensor], learning_rate: float, number: int) -> float:
-        """Compute the loss, step the weights, and give the loss back; where it or the gradient is not finite, nothing was changed."""
+        """Compute the loss, step the weights, and give the loss back; where it or the gradient is not finite, no weight was changed."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)

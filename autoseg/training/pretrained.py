@@ -210,7 +210,7 @@ def _rule(rule: Normalization) -> str:
         return f"{rule.scheme} (clip limit {rule.clip_limit:g})"
     if rule.scheme == "ct":
         return f"ct ({rule.lower:.4g} to {rule.upper:.4g}, mean {rule.mean:.4g}, std {rule.std:.4g})"
-    return f"{rule.scheme} inside the mask" if rule.scheme == "zscore" and rule.use_mask else rule.scheme
+    return f"{rule.scheme} inside the mask" if rule.use_mask else rule.scheme
 
 
 def _sized(configuration: Configuration) -> str:

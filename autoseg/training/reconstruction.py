@@ -28,7 +28,7 @@ class Reconstruction:
     def __init__(self, configuration: Configuration) -> None:
         self._loss = configuration.training.loss
         self._noise = configuration.training.noise if configuration.task == "denoising" else None
-        self._keep_zero = keeps_zero(configuration)
+        self._keep_zero = configuration.keeps_zero
 
     def judge(self, forward: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
         shown = batch.images if self._noise is None else self._noisy(batch.images, self._noise)
@@ -56,11 +56,6 @@ class Reconstruction:
         sigma = low + (high - low) * torch.rand(len(images), *(1,) * (images.ndim - 1), device=images.device)
         noise = sigma * torch.randn_like(images)
         return images + (noise * (images != 0).any(1, keepdim=True) if self._keep_zero else noise)
-
-
-def keeps_zero(configuration: Configuration) -> bool:
-    """Whether voxels outside the head are exactly 0 once they are normalised."""
-    return any(rule.use_mask for rule in configuration.normalization)
 
 
 def psnr(output_BN: Tensor, clean_BN: Tensor) -> Tensor:

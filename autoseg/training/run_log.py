@@ -43,11 +43,6 @@ class RunLog:
         self._drawing: Future[float] | None = None
         self._next_drawing = 0.0
 
-    @property
-    def last_step(self) -> float:
-        """The step that the last row was written at; 0 before the first."""
-        return self._rows[-1]["step"] if self._rows else 0
-
     def append(self, row: Row) -> None:
         """Add an epoch, write the log, and draw it where it is time."""
         self._rows = [earlier for earlier in self._rows if earlier["epoch"] < row["epoch"]] + [row]

@@ -106,7 +106,8 @@ class Trainer:
         for line in take_over(start, self._network, plan, configuration_name) if start else ():
             notify(line)
         anew = start is None and checkpoint.read_counters(folder) is None
-        if anew and (said := start_encoder(self._network, self._configuration, self._channels)):
+        said = start_encoder(self._network, self._configuration, self._channels) if anew else None
+        if said:
             notify(said)
         self._run = self._decide(target, seed, earlier, start)
         model_folder.start_model_folder(folder, plan, configuration_name, fold, self._run.recipe)
@@ -122,7 +123,7 @@ class Trainer:
         self._earlier = self._counters.elapsed
         self._scores: list[float] = []  # of the last epoch
         self._saved_at, self._save_cost = time.monotonic(), 0.0
-        if start:
+        if start or said:  # what a run began with need not be there when it is taken up
             self._save()
 
     def train(self, *, progress: Progress = silent, should_stop: Callable[[], bool] = lambda: False) -> Outcome:

@@ -10,9 +10,13 @@ import pytest
 import SimpleITK as sitk
 
 import autoseg
+from autoseg.api._out_of_fold import OutOfFold
 from autoseg.data.phantom import write_phantoms
+from autoseg.data.references import find_references
 from autoseg.errors import AutosegError, Interrupted
-from autoseg.imaging.read import read_image
+from autoseg.imaging.read import read_image, read_labels
+from autoseg.imaging.write import write_labels
+from autoseg.planning.plan import read_plan
 from autoseg.planning.zoo.recipes import own_recipes
 
 SIDE, PATCH = 70, {2: 64, 3: 16}
@@ -89,6 +93,34 @@ def test_recipes_are_added_to_a_plan_that_was_edited_and_stay_in_it(workspace: P
         autoseg.plan("LGG", workspace=tmp_path, recipes=["unet_lgg_2d"], preprocess=False)
     with pytest.raises(AutosegError, match="name one with --recipe"):
         autoseg.plan("LGG", workspace=tmp_path, encoder_weights="none", preprocess=False)
+
+
+def test_a_recipe_is_added_to_a_plan_of_stacked_slices(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "raw_data").symlink_to(workspace / "raw_data")
+    stacked = autoseg.plan("LGG", workspace=tmp_path, stack=(4.0, 1.0, 1.0), folds=2, preprocess=False).plan
+    made = autoseg.plan("LGG", workspace=tmp_path, recipes=["unet_lgg_2d"], preprocess=False).plan
+    assert made.dataset == stacked.dataset and made.dataset.stack == (4.0, 1.0, 1.0)
+    facts = json.loads((tmp_path / "plans" / "LGG.fingerprint.json").read_text())
+    assert facts["shapes"][0][0] == 2
+    with pytest.raises(AutosegError, match="reads the slices of LGG otherwise"):
+        autoseg.plan("LGG", workspace=tmp_path, recipes=["resnet50_unet_lgg_2d"], stack=(5.0, 1.0, 1.0), preprocess=False)
+
+
+def test_stacked_slices_are_judged_as_volumes(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "raw_data").symlink_to(workspace / "raw_data")
+    autoseg.plan("LGG", workspace=tmp_path, stack=(4.0, 1.0, 1.0), folds=2, preprocess=False)
+    references = find_references(workspace / "raw_data" / "LGG", stack=(4.0, 1.0, 1.0))
+    (tmp_path / "out").mkdir()
+    for name, source in references.items():
+        write_labels(read_labels(source), tmp_path / "out" / f"{name}.nii.gz")
+    judged = autoseg.evaluate(tmp_path / "out", tmp_path / "raw_data" / "LGG", dataset="LGG", workspace=tmp_path)
+    assert set(judged.evaluation.table["case"]) == {"TCGA_0", "TCGA_1"} and judged.evaluation.table["dice"].min() == 1
+
+
+def test_what_predicting_with_a_recipe_costs_is_known(workspace: Path) -> None:
+    plan = read_plan(workspace / "plans" / "LGG.json")
+    costs = {name: OutOfFold(name, plan, "default", {}, {"0": "a"}).cost for name in ("unet_lgg_2d", "resnet50_unet_lgg_2d")}
+    assert costs["resnet50_unet_lgg_2d"] > costs["unet_lgg_2d"] > 0
 
 
 def _picture(rng: np.random.Generator, number: int) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from autoseg.networks import build, start_encoder
-from autoseg.networks.classifier import set_given
+from autoseg.networks.head import set_given
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.networks.weights import load_all_but_other_heads, weights_of
 from autoseg.planning.plan import Configuration

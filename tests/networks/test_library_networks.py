@@ -111,6 +111,8 @@ def test_a_frozen_encoder_stays_as_it_is_in_training() -> None:
     network = build(configuration(NETWORKS["unet, frozen, dropout"][0]), in_channels=1, num_classes=2)
     assert isinstance(network, EncoderNetwork)
     before = {name: tensor.clone() for name, tensor in weights_of(network.encoder).items()}
+    assert not network.encoder.training, "as it is built"
+    network(torch.randn(2, 1, 64, 64))
     network.train()
     optimizer = torch.optim.SGD([parameter for parameter in network.parameters() if parameter.requires_grad], lr=0.1)
     network(torch.randn(2, 1, 64, 64)).square().mean().backward()
@@ -119,12 +121,12 @@ def test_a_frozen_encoder_stays_as_it_is_in_training() -> None:
     assert network.get_submodule("body.decoder").training and not network.encoder.training
 
 
-@pytest.mark.parametrize(("ending", "channels"), [(".safetensors", 3), (".pth", 3), (".pth", 2)])
-def test_an_encoder_starts_from_a_file(tmp_path: Path, ending: str, channels: int) -> None:
+@pytest.mark.parametrize("channels", [3, 2])
+def test_an_encoder_starts_from_a_file(tmp_path: Path, channels: int) -> None:
     plain = build(configuration(NETWORKS["unet"][0]), in_channels=3, num_classes=2)
     assert isinstance(plain, EncoderNetwork)
-    path, weights = tmp_path / f"encoder{ending}", plain.encoder.state_dict()
-    save_file(weights, path) if ending == ".safetensors" else torch.save({"state_dict": weights}, path)
+    path, weights = tmp_path / "encoder.safetensors", plain.encoder.state_dict()
+    save_file(weights, path)
     plan = configuration(NETWORKS["unet"][0] | {"weights": str(path)})
     network = build(plan, in_channels=channels, num_classes=2)
     assert isinstance(network, EncoderNetwork)
@@ -158,7 +160,7 @@ def test_a_file_of_weights_runs_no_code(tmp_path: Path) -> None:
 
     torch.save({"state_dict": Attack()}, tmp_path / "bad.pth")
     plan = configuration(NETWORKS["unet"][0] | {"weights": str(tmp_path / "bad.pth")})
-    with pytest.raises(AutosegError, match="holds no weights that can be read"):
+    with pytest.raises(AutosegError, match=r"holds no weights that can be read .* of a \.pth that you trust, make one with"):
         start_encoder(build(plan, in_channels=3, num_classes=2), plan, 3)
     assert not (tmp_path / "ran").exists()
 

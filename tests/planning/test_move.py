@@ -91,7 +91,7 @@ def test_networks_for_volumes_are_left_out_for_slices() -> None:
     assert moved.configurations.keys() == {"2d"}
     assert "single slices" in moved.why["3d_fullres"]
     only_volumes = plan.model_copy(update={"configurations": {"3d_fullres": plan.configuration("3d_fullres")}})
-    with pytest.raises(PlanError, match="no 2D configuration"):
+    with pytest.raises(PlanError, match="the cases of Dataset are single slices"):
         move_plan(only_volumes, block, fingerprint)
 
 
@@ -138,4 +138,21 @@ def test_weights_of_classes_stay_where_they_fit() -> None:
     moved = move_plan(weighted, block, fingerprint)
     assert moved.configurations["2d"].training.class_weights is None
     assert "class_weights are left out" in moved.configurations["2d"].why["moved"]
+    assert validate_plan(file_content(moved), "moved") == moved
+
+
+def test_what_rests_on_what_is_left_out_is_left_out_too() -> None:
+    content = file_content(source(("CT", "T1"))[0])
+    whole = content["configurations"]["3d_fullres"]
+    content["dataset"]["attributes"] = {"grade": ["HGG", "LGG"]}
+    block = {"target": "grade", "classes": ["LGG", "HGG"]}
+    content["configurations"] = {
+        "graded": whole | {"classification": block}, "later": whole | {"previous_stage": "graded"},
+        "child": {"inherits": "graded", "classification": None},
+    }  # fmt: skip
+    plan = validate_plan(content, "x")
+    fingerprint, other_block = other(("a", "b"))
+    moved = move_plan(plan, other_block, fingerprint)
+    assert moved.configurations.keys() == {"child"} and moved.configuration("child").inherits is None
+    assert moved.why["later"] == "Not taken over: neither is its previous stage."
     assert validate_plan(file_content(moved), "moved") == moved

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autoseg.evaluation.classification import auroc
-from autoseg.networks.classifier import Told
+from autoseg.networks.head import Told
 from autoseg.planning.plan import Plan, validate_plan
 from autoseg.preprocessing.store import CaseStore
 from autoseg.training.batches import Batch, PatchSource

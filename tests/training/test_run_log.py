@@ -68,11 +68,11 @@ def test_rows_survive_and_those_after_the_checkpoint_do_not(tmp_path: Path) -> N
         log.append(row(epoch, dice_core=0.1 * epoch))
     before = rows_of(tmp_path)
     again = open_log(tmp_path, up_to_step=20)
-    assert again.last_step == 20
     again.append(row(3, dice_core=0.9))
     assert rows_of(tmp_path)[:2] == before[:2]
     assert [(one["epoch"], one["dice_core"]) for one in rows_of(tmp_path)[2:]] == [("3", "0.9")]
-    assert open_log(tmp_path, up_to_step=0).last_step == 0
+    open_log(tmp_path, up_to_step=0).append(row(1))
+    assert len(rows_of(tmp_path)) == 1
 
 
 def test_a_whole_epoch_takes_the_place_of_its_part(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@
 - Reading and augmenting patches is not counted: on a graphics card it happens beside the step, on a CPU it takes a few hundredths of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log, prod, sqrt
 
 from autoseg.planning.hardware.layers import IMAGE, Operation, operations
-from autoseg.planning.hardware.memory import largest_memory
+from autoseg.planning.hardware.memory import find_recipe, largest_memory
 from autoseg.planning.plan import Configuration, NetworkPlan, Plan
 from autoseg.planning.rules.cost import estimate
 from autoseg.planning.rules.topology import stage_voxels
@@ -124,23 +124,28 @@ def training_seconds(configuration: Configuration, in_channels: int, num_classes
     return configuration.training.epochs * epoch_seconds(configuration, in_channels, num_classes, throughput)
 
 
-def prediction_flops(plan: Plan, name: str, recipe: str) -> float:
+def prediction_flops(plan: Plan, name: str, recipe: str, window_flops: Callable[[str], float]) -> float:
     """Arithmetic of predicting one cubic millimetre with one fold, mirrored images and one fold of a cascade's previous stage included.
 
-    Images are mirrored along those of the plan's axes that the recipe mirrored in training; the previous stage was trained with the same recipe.
+    Parameters
+    ----------
+    plan, name : which configuration
+    recipe : that it was trained with, and its previous stage too, where that has it
+    window_flops : arithmetic of one window of a configuration
+
+    Images are mirrored along those of the plan's axes that the recipe mirrored in training.
 
     Windows overlap as the plan's step says; at the borders of a scan they overlap more, which is not counted. Slices of a 2D configuration are as
     thick as in the finest of the plan's 3D configurations, 1 mm where there is none. Where whole images are resized, the nominal spacing counts.
     """
     configuration = plan.configuration(name)
-    window = sum(one.flops for one in operations(configuration, plan.input_channels(name), plan.network_outputs(name)))
     settings = configuration.inference
     millimetres = prod(size * step * settings.step for size, step in zip(configuration.patch_size, configuration.spacing, strict=True))
     if configuration.dimensions == 2:
         millimetres *= min((one.spacing[0] for one in plan.configurations.values() if one.dimensions == 3), default=1.0)
-    mirrored = set(settings.mirror_axes).intersection(configuration.training.recipes[recipe].augmentation.mirror_axes)  # type: ignore[index]
-    own = window * 2.0 ** len(mirrored) / millimetres
-    return own + (prediction_flops(plan, configuration.previous_stage, recipe) if configuration.previous_stage else 0.0)
+    mirrored = set(settings.mirror_axes).intersection(find_recipe(configuration, recipe).augmentation.mirror_axes)
+    own = window_flops(name) * 2.0 ** len(mirrored) / millimetres
+    return own + (prediction_flops(plan, configuration.previous_stage, recipe, window_flops) if configuration.previous_stage else 0.0)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,13 @@ class Normalization(Block):
         None, validate_default=True, description=f"clahe: more means more contrast, 1 is no limit; {CLIP_LIMIT} unless given"
     )
 
+    @field_validator("use_mask")
+    @classmethod
+    def _mask_is_for_zscore(cls, use_mask: bool, info: ValidationInfo) -> bool:
+        if use_mask and info.data.get("scheme", "zscore") != "zscore":
+            raise ValueError("is for the scheme 'zscore' alone")
+        return use_mask
+
     @field_validator("lower", "upper", "mean", "std")
     @classmethod
     def _ct_has_statistics(cls, value: float | None, info: ValidationInfo) -> float | None:

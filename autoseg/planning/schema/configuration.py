@@ -59,6 +59,11 @@ class Configuration(Block):
     inference: Inference = Field(Inference(), description="what the predictor does")
     why: dict[str, str] = Field(default_factory=dict, description="decision to reason")
 
+    @property
+    def keeps_zero(self) -> bool:
+        """Whether voxels outside the head are exactly 0 once they are normalised, and stay so."""
+        return any(rule.use_mask for rule in self.normalization)
+
     @field_validator("task")
     @classmethod
     def _only_segmentations_follow_one(cls, task: str, info: ValidationInfo) -> str:
@@ -129,6 +134,10 @@ class Configuration(Block):
         if dimensions is not None:
             raise_if_any(Fault(("network", *fault.place), fault.text) for fault in network.axis_faults(dimensions))
             raise_if_any(_patch_faults(patch, network.divisors(dimensions)) if patch else ())
+        if network.family == "deeplabv3plus" and info.data.get("batch_size") == 1:
+            raise_if_any(
+                [Fault(("batch_size",), "must be above 1 for deeplabv3plus, which normalises a pooled pixel over the batch; nearest valid: 2")]
+            )
         return network
 
     @field_validator("training")
@@ -139,6 +148,8 @@ class Configuration(Block):
             raise_if_any(loss_faults(task, training.loss))
         if task == "denoising" and training.noise is None:
             raise_if_any([Fault(("training", "noise"), "is needed for the task denoising: two standard deviations such as [0.05, 0.5]")])
+        if task not in ("denoising", None) and training.noise is not None:
+            raise_if_any([Fault(("training", "noise"), f"is for the task denoising alone, and task is {task}{shown(training.noise)}")])
         if task in RECONSTRUCTIONS and training.class_weights is not None:
             raise_if_any([Fault(("training", "class_weights"), f"weigh classes or regions, which the task {task} does not learn")])
         return training
@@ -186,6 +197,9 @@ class Configuration(Block):
         axes = inference.mirror_axes
         if axes and max(axes) >= info.data.get("dimensions", 3):
             raise_if_any([Fault(("inference", "mirror_axes"), "in 2D there are only 2 axes, 0 and 1" + shown(axes))])
+        task = info.data.get("task")
+        if inference.smoothing and task not in ("anomaly", None):
+            raise_if_any([Fault(("inference", "smoothing"), f"is for the task anomaly alone, and task is {task}{shown(inference.smoothing)}")])
         return inference
 
 

@@ -104,7 +104,7 @@ class EncoderNetworkPlan(Block):
     family: Literal["unet", "unetplusplus", "deeplabv3plus", "encoder"] = Field(description="the decoder, or encoder: none")
     encoder: Encoder = Field(description="the encoder, five resolutions below the image's")
     weights: str | None = Field(
-        None, description="what the encoder starts from: imagenet (fetched once), a file of weights (.safetensors, .pth), or null: random"
+        None, description="what the encoder starts from: imagenet (fetched once), a file of weights (.safetensors), or null: random"
     )
     frozen_encoder: bool = Field(False, description="the encoder keeps its weights, and its batch norms what they know")
     attention_gates: bool = Field(False, description="unet: skips pass through attention gates (Oktay et al. 2018)")

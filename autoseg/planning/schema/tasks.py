@@ -6,13 +6,12 @@
 """
 
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Literal
 
 from autoseg.planning.schema.faults import Fault, shown
 from autoseg.planning.schema.losses import RECONSTRUCTION_LOSSES
 
 Task = Literal["segmentation", "classification", "anomaly", "denoising"]
-TASKS: tuple[str, ...] = get_args(Task)
 RECONSTRUCTIONS = ("anomaly", "denoising")  # tasks whose output is the image again
 RECONSTRUCTING = "autoencoder"  # the family that does these tasks, and no other
 DECODERS = ("unet", "unetplusplus", "deeplabv3plus")  # families that put a decoder on a library's encoder

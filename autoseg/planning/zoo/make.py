@@ -32,7 +32,7 @@ def with_recipe(plan: Plan, recipe: ZooRecipe, *, encoder_weights: str | None = 
     Raises
     ------
     AutosegError
-        the dataset lacks channels or volumes that the recipe needs
+        the dataset lacks channels or volumes that the recipe needs, or the plan has another configuration of its name
     PlanError
         the recipe makes no valid configuration; its faults are named
     """
@@ -53,6 +53,8 @@ def with_recipe(plan: Plan, recipe: ZooRecipe, *, encoder_weights: str | None = 
         why["labels"] = (
             f"Its authors learned {recipe.learns}; this plan learns {plan.dataset.labels.trained} (--labels {recipe.learns} changes that)."
         )
+    if (there := plan.configurations.get(recipe.name)) is not None and there.recipe != recipe.name:
+        raise AutosegError(f"The plan of {plan.dataset.name} has a configuration '{recipe.name}' that is no recipe. Give the recipe another name.")
     everything = file_content(plan)
     everything["configurations"] |= {recipe.name: made | {"why": why}}
     source = f"The recipe {recipe.name}, as planned for {plan.dataset.name},"

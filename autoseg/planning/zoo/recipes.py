@@ -3,6 +3,7 @@
 - A file is JSON and called `<name>.json`; nothing in it is code.
 """
 
+import json
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from autoseg.errors import AutosegError
 from autoseg.files import read_json
 from autoseg.planning.schema.faults import advice, as_written, in_words
-from autoseg.planning.zoo.recipe import Published, ZooRecipe
+from autoseg.planning.zoo.recipe import ZooRecipe
 
 FOLDER = "recipes"  # in a workspace
 
@@ -65,16 +66,8 @@ def read_recipe(path: Path) -> ZooRecipe:
     return _recipe(read_json(path), str(path), path.stem)
 
 
-def published_of(configuration: str) -> tuple[Published, ...]:
-    """What the authors of the program's recipe of that name published; nothing where there is no such recipe."""
-    recipe = _built_in().get(configuration)
-    return recipe.published if recipe else ()
-
-
 @lru_cache(maxsize=1)
 def _built_in() -> dict[str, ZooRecipe]:
-    import json
-
     folder = files("autoseg.planning.zoo") / FOLDER
     entries = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".json")), key=lambda entry: entry.name)
     found = [_recipe(json.loads(entry.read_text(encoding="utf-8")), entry.name, entry.name.removesuffix(".json")) for entry in entries]

@@ -138,11 +138,17 @@ def test_arithmetic_of_a_prediction(facts_of: Callable[..., tuple[Fingerprint, D
     full, low = plan.configuration("3d_fullres"), plan.configuration("3d_lowres")
     forward = sum(one.flops for one in operations(full, 1, plan.output_channels))
     every = [size * step / 2 for size, step in zip(full.patch_size, full.spacing, strict=True)]  # windows overlap by one half
-    assert prediction_flops(plan, "3d_fullres", "default") == pytest.approx(forward * 8 / (every[0] * every[1] * every[2]))
+
+    def window(name: str) -> float:
+        return sum(one.flops for one in operations(plan.configuration(name), plan.input_channels(name), plan.output_channels))
+
+    assert prediction_flops(plan, "3d_fullres", "default", window) == pytest.approx(forward * 8 / (every[0] * every[1] * every[2]))
     slices = plan.configuration("2d")
     forward = sum(one.flops for one in operations(slices, 1, plan.output_channels))
     area = slices.patch_size[0] * slices.spacing[0] * slices.patch_size[1] * slices.spacing[1] / 4
-    assert prediction_flops(plan, "2d", "default") == pytest.approx(forward * 4 / (area * min(full.spacing[0], low.spacing[0])))
-    stages = prediction_flops(plan, "3d_fullres", "default") + prediction_flops(plan, "3d_lowres", "default")
-    assert prediction_flops(plan, "3d_cascade_fullres", "default") > stages
-    assert prediction_flops(plan, "3d_fullres", "default") == 8 * prediction_flops(plan, "3d_fullres", "fast")  # which mirrors nothing
+    assert prediction_flops(plan, "2d", "default", window) == pytest.approx(forward * 4 / (area * min(full.spacing[0], low.spacing[0])))
+    stages = prediction_flops(plan, "3d_fullres", "default", window) + prediction_flops(plan, "3d_lowres", "default", window)
+    assert prediction_flops(plan, "3d_cascade_fullres", "default", window) > stages
+    assert prediction_flops(plan, "3d_fullres", "default", window) == 8 * prediction_flops(
+        plan, "3d_fullres", "fast", window
+    )  # which mirrors nothing

@@ -93,3 +93,15 @@ def test_a_recipe_of_ones_own_is_validated(volumes: Plan) -> None:
         match=r"The recipe effb0_unet_2d, as planned for .*\n  configurations\.effb0_unet_2d\.batch_sise: unknown key; did you mean batch_size",
     ):
         with_recipe(volumes, bad)
+
+
+def test_a_recipe_takes_no_planned_configurations_place(volumes: Plan) -> None:
+    with pytest.raises(AutosegError, match="has a configuration '2d' that is no recipe"):
+        with_recipe(volumes, RECIPES["unet_lgg_2d"].model_copy(update={"name": "2d"}))
+
+
+def test_a_batch_of_one_is_too_few_for_deeplab(volumes: Plan) -> None:
+    content = file_content(with_recipe(volumes, RECIPES["deeplabv3plus_effb0_2d"]))
+    content["configurations"]["deeplabv3plus_effb0_2d"]["batch_size"] = 1
+    with pytest.raises(PlanError, match=r"batch_size: must be above 1 for deeplabv3plus"):
+        validate_plan(content, "it")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autoseg.errors import AutosegError
-from autoseg.planning.zoo.recipes import find_recipe, own_recipes, published_of, read_recipe, recipes_in
+from autoseg.planning.zoo.recipes import find_recipe, own_recipes, read_recipe, recipes_in
 
 NAMES = {
     "unet3d_brats", "unet3d_dice_focal", "unet3d_regions", "resnet50_unet_2d", "deeplabv3plus_effb0_2d", "attention_unet_2d", "attention_unet_3d",
@@ -22,9 +22,8 @@ def test_published_approaches_come_with_the_program() -> None:
         assert all(figure.data and figure.differs and figure.where for figure in recipe.published)
 
 
-def test_published_figures_are_ratios_with_their_sources() -> None:
-    assert [figure.value for figure in published_of("unet_lgg_2d")] == [0.82, 0.746]
-    assert published_of("2d") == ()
+def test_published_figures_are_ratios() -> None:
+    assert [figure.value for figure in own_recipes()["unet_lgg_2d"].published] == [0.82, 0.746]
     assert all(0 < figure.value <= 1 for recipe in own_recipes().values() for figure in recipe.published)
 
 
