@@ -8,6 +8,7 @@
 import os
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from autoseg.errors import AutosegError
@@ -78,8 +79,10 @@ class Workspace:
             return matches[0]
         if matches:
             raise AutosegError(f"'{name}' could be {' or '.join(matches)}: write the full name.")
+        close = get_close_matches(_short(name).lower(), [_short(dataset).lower() for dataset in known], n=1)
+        meant = next((f" Did you mean {dataset}?" for dataset in known if [_short(dataset).lower()] == close), "")
         raise AutosegError(
-            f"There is no dataset '{name}' in {self.raw_data}. {_listing(known)}"
+            f"There is no dataset '{name}' in {self.raw_data}.{meant} {_listing(known)}"
             " Put the dataset's folder there, or a link to it; or name another workspace with --workspace."
         )
 

@@ -68,6 +68,15 @@ def test_an_unknown_dataset_lists_the_known(tmp_path: Path) -> None:
         Workspace(tmp_path / "empty").resolve("Liver")
 
 
+def test_a_name_that_is_nearly_known_is_suggested(tmp_path: Path) -> None:
+    for name in ("Dataset004_Hippocampus", "DatasetBraTS20"):
+        (tmp_path / "raw_data" / name).mkdir(parents=True)
+    with pytest.raises(AutosegError, match=r"no dataset 'hipocampus' in .*Did you mean Dataset004_Hippocampus\? "):
+        Workspace(tmp_path).resolve("hipocampus")
+    with pytest.raises(AutosegError, match=r"no dataset 'Liver' in (?!.*Did you mean)"):
+        Workspace(tmp_path).resolve("Liver")
+
+
 def test_an_ambiguous_name_lists_the_choices_but_a_full_name_is_none(tmp_path: Path) -> None:
     place = workspace(tmp_path, "Dataset001_Heart", "Dataset002_Heart", "Heart")
     with pytest.raises(AutosegError, match="Dataset001_Heart or Dataset002_Heart"):
