@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from autoseg.inference.model_folder import load_model
-from autoseg.planning.plan import write_plan
+from autoseg.planning.plan import file_content, validate_plan, write_plan
 from autoseg.preprocessing.store import CaseStore
 from autoseg.training import checkpoint
 from autoseg.training.run import read_run
@@ -65,6 +65,29 @@ def test_stopped_and_resumed_equals_undisturbed(
     for after in stops:
         setting.interrupted(plan, broken, after)
         assert not (broken / "weights.safetensors").exists()
+    assert setting.train(plan, broken).steps == 12
+    assert setting.same_weights(straight, broken)
+    assert without_times(setting.log_of(straight)) == without_times(setting.log_of(broken))
+
+
+@pytest.mark.parametrize(
+    ("network", "recipe"),
+    [
+        ({"norm": "batch", "dropout": 0.3}, "fast"),
+        ({"family": "unet", "encoder": "resnet18", "dropout": 0.3}, "default"),
+        ({"family": "unet", "encoder": "resnet18", "frozen_encoder": True}, "fast"),
+    ],
+)
+def test_statistics_and_dropout_resume_too(make: SimpleNamespace, setting: Any, tmp_path: Path, network: dict[str, Any], recipe: str) -> None:
+    plan = make.plan(dimensions=2, patch=(32, 64), deep_supervision=False)
+    content = file_content(plan)
+    block = content["configurations"]["tiny"]["network"]
+    content["configurations"]["tiny"]["network"] = network if "family" in network else block | network
+    plan = validate_plan(content, "it")
+    straight, broken = (setting.decide(tmp_path / name, recipe=recipe) for name in ("straight", "broken"))
+    assert setting.train(plan, straight).steps == 12
+    for after in (3, 4):
+        setting.interrupted(plan, broken, after)
     assert setting.train(plan, broken).steps == 12
     assert setting.same_weights(straight, broken)
     assert without_times(setting.log_of(straight)) == without_times(setting.log_of(broken))
