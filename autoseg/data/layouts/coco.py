@@ -147,7 +147,7 @@ def _objects(content: "Annotations", values: Mapping[int, int], path: Path, prob
 
 def _shape(one: "Object") -> Drawn | None:
     if not isinstance(one.segmentation, tuple):
-        return Drawn(0, runs=one.segmentation.counts)
+        return Drawn(0, runs=one.segmentation.counts, runs_of=one.segmentation.size)
     polygons = tuple(polygon for polygon in one.segmentation if len(polygon) >= 6)
     if polygons or one.bbox is None:
         return Drawn(0, polygons) if polygons else None

@@ -95,6 +95,29 @@ def test_damaged_runs_are_an_error(tmp_path: Path, counts: object) -> None:
         drawn(open_dataset(tmp_path), "a")
 
 
+def test_runs_of_another_picture_are_an_error(tmp_path: Path) -> None:
+    runs = [2 * HEIGHT + 1, 3, 3, 3, 3, 3, 3 * HEIGHT + 2]
+    write_split(tmp_path, "train", {"a.png": [{"segmentation": {"size": [WIDTH, HEIGHT], "counts": runs}}]})
+    with pytest.raises(AutosegError, match=r"annotations of a\.png.*its runs are of 8 x 6 pixels, the picture has 6 x 8"):
+        drawn(open_dataset(tmp_path), "a")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("key", ["segmentation", "bbox"])
+def test_what_is_no_number_is_an_error(tmp_path: Path, key: str, bad: float) -> None:
+    one: dict[str, Any] = {"segmentation": [[*SQUARE[:-1], bad]]} if key == "segmentation" else {"bbox": [2, 1, 3, bad]}
+    write_split(tmp_path, "train", {"a.png": [one]})
+    with pytest.raises(AutosegError, match=rf"annotations\.0\.{key}.*finite number"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("one", [{"segmentation": [[*SQUARE[:-1], 5e8]]}, {"bbox": [2, 1, 3, 5e8]}])
+def test_objects_far_outside_are_an_error_of_the_check(tmp_path: Path, one: dict[str, Any]) -> None:
+    write_split(tmp_path, "train", {"a.png": [one], "b.png": [{"segmentation": [SQUARE]}]})
+    (error,) = check(open_dataset(tmp_path)).errors
+    assert error.case == "a" and "leads far out of the picture" in error.problem
+
+
 def test_classes_are_the_names_that_are_used_and_the_later_object_wins(tmp_path: Path) -> None:
     categories = {4: "unused", 7: "edema", 9: "core"}
     objects: list[dict[str, Any]] = [{"category_id": 7, "segmentation": [SQUARE]}, {"category_id": 9, "bbox": [2, 1, 1, 1]}]
