@@ -98,8 +98,8 @@ def _pixels(one: Drawn, height: int, width: int) -> NDArray[np.bool_]:
 
         encoded = mask.merge(mask.frPyObjects([list(polygon) for polygon in one.polygons], height, width))
         return np.asarray(mask.decode([encoded]))[:, :, 0].astype(bool)
-    if one.runs_of not in (None, (height, width)):
-        raise ValueError(f"its runs are of {' x '.join(map(str, one.runs_of or ()))} pixels, the picture has {height} x {width}")
+    if one.runs_of is not None and one.runs_of != (height, width):
+        raise ValueError(f"its runs are of {one.runs_of[0]} x {one.runs_of[1]} pixels, the picture has {height} x {width}")
     runs = _unpacked(one.runs) if isinstance(one.runs, str) else list(one.runs)
     if min(runs, default=-1) < 0 or sum(runs) != height * width:
         raise ValueError(f"its runs have {sum(runs)} pixels, the picture has {height * width}")

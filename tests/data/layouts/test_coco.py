@@ -174,6 +174,63 @@ def test_all_faults_are_listed(tmp_path: Path) -> None:
     ]
 
 
+SHORT, ODD = [2, 1, 5, 1], [*SQUARE, 2]
+
+
+@pytest.mark.parametrize("segmentation", [[SHORT], [SHORT, [2, 1]], [ODD], [SQUARE, ODD]])
+def test_damaged_outlines_are_an_error_and_never_the_box(tmp_path: Path, segmentation: list[list[float]]) -> None:
+    write_split(tmp_path, "train", {"a.png": [{"segmentation": segmentation, "bbox": [0, 0, 8, 6]}, {"segmentation": [SQUARE]}]})
+    dataset = open_dataset(tmp_path)
+    (finding,) = dataset.problems
+    assert finding.severity == "error" and finding.problem in (
+        "annotation 0 has no outline of three points or more",
+        "annotation 0 has an outline with an x that has no y",
+    )
+    np.testing.assert_array_equal(drawn(dataset, "a"), square())
+
+
+def test_a_short_outline_beside_others_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    write_split(
+        tmp_path, "train", {"a.png": [{"segmentation": [SHORT, SQUARE, [], [0, 0]]}], "b.png": [{"segmentation": [[]], "bbox": [2, 1, 3, 3]}]}
+    )
+    dataset = open_dataset(tmp_path)
+    (finding,) = dataset.problems
+    assert (finding.severity, finding.problem) == ("warning", "annotation 0 has 2 outlines of fewer than three points, left out")
+    for name in "ab":
+        np.testing.assert_array_equal(drawn(dataset, name), square())
+
+
+@pytest.mark.parametrize(("box", "said"), [([2, 1, 0, 3], "0 x 3"), ([2, 1, 3, -3], "3 x -3")])
+def test_boxes_without_area_are_an_error(tmp_path: Path, box: list[float], said: str) -> None:
+    write_split(tmp_path, "train", {"a.png": [{"bbox": box}]})
+    (finding,) = open_dataset(tmp_path).problems
+    assert (finding.severity, finding.problem) == ("error", f"annotation 0 has no segmentation, and a box of {said} pixels")
+
+
+def test_a_number_stands_for_one_picture_and_one_category(tmp_path: Path) -> None:
+    write_split(tmp_path, "train", {f"{name}.png": [{"segmentation": [SQUARE]}] for name in "ab"})
+    path = tmp_path / "train" / coco.FILE_NAME
+    content = json.loads(path.read_text())
+    content["categories"] += [{"id": 0, "name": "Tumor "}, {"id": 1, "name": "edema"}]  # the first says the same again
+    content["images"][1]["id"] = 0
+    path.write_text(json.dumps(content))
+    errors = [finding.problem for finding in open_dataset(tmp_path).problems if finding.severity == "error"]
+    assert errors == [
+        "2 pictures have the number 0 (a.png, b.png): which of them an object is of is not known",
+        "2 categories have the number 1 (Tumor, edema): which of them an object is of is not known",
+        "annotation 1 is of picture 1, which is not listed",
+    ]
+
+
+def test_a_damaged_picture_is_left_to_the_check(tmp_path: Path) -> None:
+    write_split(tmp_path, "train", {f"{name}.png": [{"segmentation": [SQUARE]}] for name in "abc"}, colours=3)
+    for name in "ab":
+        (tmp_path / "train" / f"{name}.png").write_bytes(b"no picture")
+    dataset = open_dataset(tmp_path)
+    assert dataset.channel_names == coco.COLOURS
+    assert [finding.case for finding in check(dataset).errors] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
