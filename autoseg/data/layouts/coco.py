@@ -5,7 +5,7 @@
 - Categories of one name are one class; categories that no object uses are left out. A number stands for one picture and one name.
 - Pictures are grey if the first few are, else in colours, and each is read as that.
 - `test` is kept aside. Where there are both `train` and `valid`, the fold is theirs: trained on the one, validated on the other.
-- Copies of one picture (Roboflow's `<picture>.rf.<hash>.jpg`) stay together in a fold.
+- Copies of one picture (Roboflow's `<picture>.rf.<hash>.jpg`) stay together in a fold. Where `train` and `valid` part them, the check warns.
 """
 
 import re

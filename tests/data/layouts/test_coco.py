@@ -149,6 +149,16 @@ def test_one_split_alone_is_divided_and_copies_stay_together(tmp_path: Path) -> 
         assert len(stems) == 2 * len(set(stems))
 
 
+def test_copies_on_both_sides_of_the_division_stay_and_are_a_warning(tmp_path: Path) -> None:
+    for split, names in (("train", ["a.rf.01", "b.rf.02"]), ("valid", ["a.rf.03", "c.rf.04"])):
+        write_split(tmp_path, split, {f"{name}.png": [{"segmentation": [SQUARE]}] for name in names})
+    dataset = open_dataset(tmp_path)
+    assert make_folds(dataset.cases, seed=0).validation == (("a.rf.03", "c.rf.04"),)
+    warnings = [finding.problem for finding in check(dataset).warnings if "training and validation" in finding.problem]
+    assert len(warnings) == 1 and warnings[0].endswith(": a (a.rf.01 and a.rf.03)")
+    assert any(set(fold) >= {"a.rf.01", "a.rf.03"} for fold in make_folds(dataset.cases, seed=0, count=2).validation)
+
+
 @pytest.mark.parametrize("colours", [1, 3])
 def test_pictures_are_read_as_the_dataset_was(tmp_path: Path, colours: int) -> None:
     write_split(tmp_path, "train", {f"{name}.png": [{"segmentation": [SQUARE]}] for name in "ab"}, colours=colours)
