@@ -15,12 +15,13 @@ from functools import partial
 from autoseg.data.dataset import Case, Dataset, Finding, Labels
 from autoseg.data.facts import CaseFacts
 from autoseg.data.inspection import Inspection, inspect
-from autoseg.errors import DatasetError, listing
+from autoseg.errors import DatasetError, counted, listing
 from autoseg.progress import Progress, silent
 
 # Intensities kept over all cases and for each channel: percentiles are exact to far below a grey value, and four channels take 160 MB.
 FOREGROUND_SAMPLES = 10_000_000
 FEW = 5  # segmentations without foreground that are named one by one
+SHOWN = 20  # groups that are parted
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def check(dataset: Dataset, *, foreground_limit: int | None = None, workers: int
     findings = [
         *dataset.problems,
         *_dataset_faults(dataset),
+        *_parted_groups(dataset),
         *_unused_classes(labels, seen, inspections),
         *(finding for inspection in inspections for finding in inspection.findings),
         *_empty(dataset, inspections),
@@ -122,6 +124,23 @@ def _dataset_faults(dataset: Dataset) -> Iterator[Finding]:
             else:
                 problem = f"differs from case {first.name} in upper and lower case only: their files would overwrite each other on some disks"
             yield Finding("error", other.name, other.label, problem, "Rename or remove one of the two.")
+
+
+def _parted_groups(dataset: Dataset) -> Iterator[Finding]:
+    """Groups that the dataset's own division parts: it is the user's, so it stays, but what it measures is not what it seems."""
+    parts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for case in dataset.cases:
+        if case.part is not None:
+            parts[case.group][case.part].append(case.name)
+    parted = {group: sides for group, sides in parts.items() if len(sides) > 1}
+    if parted:
+        named = (f"{group} ({listing(sides['training'])} and {listing(sides['validation'])})" for group, sides in sorted(parted.items()))
+        problem = (
+            f"the dataset's own division has {counted(len(parted), 'group')} of cases that belong together in both training and validation:"
+            f" {listing(named, limit=SHOWN)}"
+        )
+        mend = f"Move each to one side, or divide anew: autoseg plan {dataset.name} --folds 5. The validation looks better than the model is."
+        yield Finding("warning", "", dataset.root, problem, mend)
 
 
 def _unused_classes(labels: Labels, seen: set[int], inspections: list[Inspection]) -> Iterator[Finding]:

@@ -98,7 +98,7 @@ class Case:
     name : unique in its dataset; names every file that is made of the case
     channels : one source for each channel in the dataset's channel order, or a single one that holds all channels
     label : the segmentation, or None for a case to predict
-    group : cases of one group (a patient) never part between training and validation
+    group : cases of one group (a patient, copies of a picture) never part between training and validation, unless the dataset came divided so
     part : "training" or "validation" where the dataset comes divided; else None
     attributes : what else is known of it, name to value (BraTS: "grade" is "HGG" or "LGG")
     """

@@ -2,7 +2,8 @@
 
 - Cases of one patient stay together: a network that has seen a patient's first scan must not be judged on the second.
 - Five folds where there are five patients, fewer where there are fewer; two patients are enough.
-- A dataset that comes divided has one fold, its own, unless another number is asked for.
+- A dataset that comes divided has one fold, its own, unless another number is asked for. It is left as it is: the check warns of patients on
+  both sides.
 - Kept as JSON that a person can edit; what was edited is checked before it is used.
 """
 
@@ -33,7 +34,7 @@ class Folds(BaseModel):
 
 
 def make_folds(cases: Sequence[Case], *, seed: int, count: int | None = None) -> Folds:
-    """The division that the dataset came with; else cases at random in folds of nearly the same number of cases, groups never parted.
+    """The division that the dataset came with, as it is; else cases at random in folds of nearly the same number of cases, groups never parted.
 
     Parameters
     ----------

@@ -1,6 +1,10 @@
-"""Voxels of sources that are more than a file: slices stacked, pictures in grey or colours, masks, drawings painted."""
+"""Voxels of sources that are more than a file: slices stacked, pictures in grey or colours, masks, drawings painted.
 
-from collections.abc import Callable
+- The library that fills outlines trusts its input and takes the whole process down with it where that is damaged: what it cannot fill (no
+  number, far outside, endless) never reaches it.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,8 @@ from autoseg.imaging.image import Geometry
 from autoseg.imaging.sources import Drawing, Drawn, Picture, Slices
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
+LONGEST_SIDE, MOST_PIXELS = 100_000, 2**28  # of a picture: the library counts in 32 bits and never asks whether there is memory left
+LONGEST_OUTLINE = 2_000_000  # pixels along all outlines of an object: the library keeps five points for each, about 250 MB
 Read = Callable[[Path], tuple[Voxels, Geometry]]
 
 
@@ -67,29 +73,52 @@ def painted(drawing: Drawing) -> tuple[NDArray[np.integer], Geometry]:
     Raises
     ------
     AutosegError
-        an outline or a list of runs is damaged
+        an outline or a list of runs is damaged, or the picture has no pixels or too many
     """
+    height, width = drawing.height, drawing.width
+    if not (0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE and height * width <= MOST_PIXELS):
+        raise AutosegError(
+            f"{drawing}: a picture of {height} x {width} pixels cannot be drawn on: a side has 1 to {LONGEST_SIDE:,}, all of it {MOST_PIXELS:,}"
+            " at most. Correct its height and width, or cut it into tiles."
+        )
     highest = max((one.value for one in drawing.objects), default=0)
-    canvas: NDArray[np.integer] = np.zeros((1, drawing.height, drawing.width), np.uint8 if highest <= 255 else np.int16)
+    canvas: NDArray[np.integer] = np.zeros((1, height, width), np.uint8 if highest <= 255 else np.int16)
     for number, one in enumerate(drawing.objects):
         try:
-            canvas[0][_pixels(one, drawing.height, drawing.width)] = one.value
+            canvas[0][_pixels(one, height, width)] = one.value
         except (ValueError, TypeError, IndexError) as error:
             raise AutosegError(f"{drawing}: object {number + 1} cannot be drawn: {error}. Correct its segmentation, or remove it.") from error
-    return canvas, Geometry.of((1, drawing.height, drawing.width), flat=True)
+    return canvas, Geometry.of((1, height, width), flat=True)
 
 
 def _pixels(one: Drawn, height: int, width: int) -> NDArray[np.bool_]:
     if one.polygons:
+        _require_fillable(one.polygons, height, width)
         from pycocotools import mask  # only drawings need it
 
         encoded = mask.merge(mask.frPyObjects([list(polygon) for polygon in one.polygons], height, width))
         return np.asarray(mask.decode([encoded]))[:, :, 0].astype(bool)
+    if one.runs_of is not None and one.runs_of != (height, width):
+        raise ValueError(f"its runs are of {one.runs_of[0]} x {one.runs_of[1]} pixels, the picture has {height} x {width}")
     runs = _unpacked(one.runs) if isinstance(one.runs, str) else list(one.runs)
     if min(runs, default=-1) < 0 or sum(runs) != height * width:
         raise ValueError(f"its runs have {sum(runs)} pixels, the picture has {height * width}")
     on = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return on.reshape(width, height).T
+
+
+def _require_fillable(polygons: Sequence[Sequence[float]], height: int, width: int) -> None:
+    size = np.array([width, height])
+    length = 0.0
+    for polygon in polygons:
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError(f"an outline has {len(polygon)} numbers, not x and y of three points or more")
+        points = np.array(polygon, np.float64).reshape(-1, 2)
+        if not ((points >= -size) & (points <= 2 * size)).all():  # what is no number is not within either
+            raise ValueError(f"an outline leads far out of the picture of {height} x {width} pixels, or a coordinate is no number")
+        length += len(points) + float(np.abs(points - np.roll(points, -1, axis=0)).max(axis=1).sum())
+        if length > LONGEST_OUTLINE:
+            raise ValueError(f"its outlines are {length:,.0f} pixels long or more, {LONGEST_OUTLINE:,} at most can be filled")
 
 
 def _unpacked(text: str) -> list[int]:

@@ -65,11 +65,13 @@ class Drawn:
     value : the label value of its pixels
     polygons : outlines (x, y, x, y, ...) in pixels; their union is the object
     runs : instead of polygons, lengths of runs off and on, column by column, as numbers or as COCO compresses them
+    runs_of : height and width of the picture that the runs were made for, where that is told
     """
 
     value: int
     polygons: tuple[tuple[float, ...], ...] = ()
     runs: tuple[int, ...] | str = ()
+    runs_of: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,19 @@ def only(report: Report) -> Finding:
     return report.findings[0]
 
 
+def test_groups_on_both_sides_of_a_given_division_are_a_warning(dataset: Dataset) -> None:
+    def divided(groups: str) -> Report:
+        parts = ("training", "training", "validation", "validation")
+        cases = (replace(case, group=group, part=part) for case, group, part in zip(dataset.cases, groups, parts, strict=True))
+        return check(replace(dataset, cases=tuple(cases)))
+
+    assert not divided("ppqq").findings
+    warning = only(divided("pqrp"))
+    assert warning.severity == "warning" and "1 group of cases that belong together in both training and validation: p (a and d)" in warning.problem
+    assert "p (a and d), q (b and c)" in only(divided("pqqp")).problem and "--folds 5" in warning.mend
+    assert not check(replace(dataset, cases=tuple(replace(case, group="p") for case in dataset.cases))).findings
+
+
 def test_sound_dataset_gives_facts_of_every_case_in_order(dataset: Dataset) -> None:
     calls = []
     report = check(dataset, workers=3, progress=lambda stage, done, total, note="": calls.append((stage, done, total, note)))

@@ -1,6 +1,7 @@
 """Folder layouts, one file each; `open_dataset` tells which one a folder has.
 
-- The user's folder is read where it lies: nothing is copied, renamed or written, and no image is decoded.
+- The user's folder is read where it lies: nothing is copied, renamed or written. No image is decoded but a few of COCO's, which nothing else
+  tells to be grey or in colours.
 - What is wrong with single files is collected in `Dataset.problems`, so that the check shows all of it at once.
 """
 

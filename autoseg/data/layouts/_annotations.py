@@ -8,7 +8,7 @@ from autoseg.errors import AutosegError
 
 
 class _Content(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Picture(_Content):
@@ -28,9 +28,10 @@ class Category(_Content):
 
 
 class Runs(_Content):
-    """Pixels column by column, as lengths of runs of background and object in turn; as numbers, or compressed."""
+    """Pixels column by column, as lengths of runs of background and object in turn, as numbers or compressed; of a picture of (height, width)."""
 
     counts: tuple[int, ...] | str
+    size: tuple[int, int] | None = None
 
 
 class Object(_Content):

@@ -1,10 +1,11 @@
 """COCO's layout: folders of pictures (`train`, `valid`, `test`), each with `_annotations.coco.json`.
 
 - Objects are polygons, run lengths or, where neither is given, boxes; crowds are objects too. A picture without objects is a negative.
-- Categories of one name are one class; categories that no object uses are left out.
+- An outline of one or two points is left out beside proper ones, with a warning; an object of such alone is an error, never its box.
+- Categories of one name are one class; categories that no object uses are left out. A number stands for one picture and one name.
 - Pictures are grey if the first few are, else in colours, and each is read as that.
 - `test` is kept aside. Where there are both `train` and `valid`, the fold is theirs: trained on the one, validated on the other.
-- Copies of one picture (Roboflow's `<picture>.rf.<hash>.jpg`) stay together in a fold.
+- Copies of one picture (Roboflow's `<picture>.rf.<hash>.jpg`) stay together in a fold. Where `train` and `valid` part them, the check warns.
 """
 
 import re
@@ -19,7 +20,7 @@ import numpy as np
 
 from autoseg.data.dataset import Case, Dataset, Finding, Labels, Part
 from autoseg.data.layouts._description import inside, require_plain_name
-from autoseg.errors import AutosegError, listing
+from autoseg.errors import AutosegError, UnreadableFile, counted, listing
 from autoseg.imaging.read import read_stored, stem_of
 from autoseg.imaging.sources import Drawing, Drawn, Picture
 
@@ -40,7 +41,7 @@ def recognises(root: Path) -> bool:
 
 
 def load(root: Path) -> Dataset:
-    """Read the annotations of what is not kept aside, and a few pictures.
+    """Read the annotations of what is not kept aside, and a few pictures; one that cannot be decoded is left to the check.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def load(root: Path) -> Dataset:
     splits = {name: folder for name, folder in _splits(root) if name not in ASIDE} or dict(_splits(root))
     contents = {name: _read(folder / FILE_NAME) for name, folder in splits.items()}
     labels, values, notes = _classes(contents, root)
-    problems: list[Finding] = []
+    problems = [finding for name, folder in splits.items() for finding in _ambiguous(contents[name], folder / FILE_NAME)]
     found: dict[str, tuple[Path, Drawing, Part]] = {}
     parts: dict[str, Part] = {name: "validation" if name in VALIDATION else "training" for name in splits}
     both = set(parts.values()) == {"training", "validation"}
@@ -127,36 +128,65 @@ def _classes(contents: Mapping[str, "Annotations"], root: Path) -> tuple[Labels,
     return Labels(names=("background", *classes), values=tuple(range(len(classes) + 1))), values, notes
 
 
+def _ambiguous(content: "Annotations", path: Path) -> Iterator[Finding]:
+    """Numbers that stand for two pictures or two names."""
+    named = (("pictures", [(one.id, one.file_name) for one in content.images]), ("categories", [(one.id, one.name) for one in content.categories]))
+    for kind, pairs in named:
+        names: dict[int, set[str]] = defaultdict(set)
+        for number, name in pairs:
+            names[number].add(name.strip())
+        for number, several in names.items():
+            if len(several) > 1:
+                problem = f"{len(several)} {kind} have the number {number} ({listing(sorted(several))}): which of them an object is of is not known"
+                yield Finding("error", "", path, problem, "give each a number of its own, in the annotations too")
+
+
 def _objects(content: "Annotations", values: Mapping[int, int], path: Path, problems: list[Finding]) -> dict[int, tuple[Drawn, ...]]:
     """What is drawn on each picture, by its number."""
     known = {picture.id for picture in content.images}
     drawn: dict[int, list[Drawn]] = defaultdict(list)
     for number, one in enumerate(content.annotations):
-        shape = _shape(one)
+        shape, fault = _shape(one)
         if one.image_id not in known or one.category_id not in values:
             what = f"picture {one.image_id}" if one.image_id not in known else f"category {one.category_id}"
             problem, mend = f"annotation {number} is of {what}, which is not listed", "remove the annotation, or list it"
         elif shape is None:
-            problem, mend = f"annotation {number} has neither a segmentation nor a box", "draw it anew, or remove it"
+            problem, mend = f"annotation {number} {fault}", "draw it anew, or remove it"
         else:
             drawn[one.image_id].append(replace(shape, value=values[one.category_id]))
+            if fault:
+                problems.append(Finding("warning", "", path, f"annotation {number} {fault}", "look whether they were meant, and draw them anew"))
             continue
         problems.append(Finding("error", "", path, problem, mend))
     return {picture: tuple(objects) for picture, objects in drawn.items()}
 
 
-def _shape(one: "Object") -> Drawn | None:
+def _shape(one: "Object") -> tuple[Drawn | None, str]:
+    """What is drawn, or None; and what is wrong with it, or ""."""
     if not isinstance(one.segmentation, tuple):
-        return Drawn(0, runs=one.segmentation.counts)
-    polygons = tuple(polygon for polygon in one.segmentation if len(polygon) >= 6)
-    if polygons or one.bbox is None:
-        return Drawn(0, polygons) if polygons else None
+        return Drawn(0, runs=one.segmentation.counts, runs_of=one.segmentation.size), ""
+    outlines = tuple(outline for outline in one.segmentation if outline)
+    proper = tuple(outline for outline in outlines if len(outline) >= 6)
+    if any(len(outline) % 2 for outline in outlines):
+        return None, "has an outline with an x that has no y"
+    if outlines and not proper:
+        return None, "has no outline of three points or more"
+    if proper:
+        short = len(outlines) - len(proper)
+        return Drawn(0, proper), f"has {counted(short, 'outline')} of fewer than three points, left out" if short else ""
+    if one.bbox is None:
+        return None, "has neither a segmentation nor a box"
     x, y, width, height = one.bbox
-    return Drawn(0, ((x, y, x + width, y, x + width, y + height, x, y + height),))
+    if width <= 0 or height <= 0:
+        return None, f"has no segmentation, and a box of {width:g} x {height:g} pixels"
+    return Drawn(0, ((x, y, x + width, y, x + width, y + height, x, y + height),)), ""
 
 
 def _is_grey(file: Path) -> bool:
-    voxels, _ = read_stored(file)
+    try:
+        voxels, _ = read_stored(file)
+    except UnreadableFile:  # the check says so, with all that is damaged
+        return True
     return len(voxels) == 1 or all(np.array_equal(voxels[0], channel) for channel in voxels[1:])
 
 

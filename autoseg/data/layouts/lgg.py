@@ -12,6 +12,7 @@ from pathlib import Path
 
 from autoseg.data.dataset import Case, Dataset, Finding, Labels
 from autoseg.data.layouts._folder import entries
+from autoseg.errors import AutosegError
 from autoseg.imaging.image import Spacing3
 from autoseg.imaging.read import stem_of, suffix_of
 from autoseg.imaging.sources import Mask, Slices
@@ -44,7 +45,8 @@ def load(root: Path, *, stack: Spacing3 | None = None) -> Dataset:
     problems: list[Finding] = []
     cases: list[Case] = []
     for patient in _patients(root):
-        pictures, masks = _slices(patient)
+        pictures, masks, surplus = _slices(patient)
+        problems += [_doubled(file, other) for file, other in surplus]
         for number in sorted(pictures.keys() ^ masks.keys()):
             problems.append(_unpaired(patient, number, pictures.get(number), masks.get(number)))
         paired = [(number, pictures[number], masks[number]) for number in sorted(pictures.keys() & masks.keys())]
@@ -70,15 +72,26 @@ def load(root: Path, *, stack: Spacing3 | None = None) -> Dataset:
 
 
 def to_predict(root: Path, *, stack: Spacing3 | None = None) -> list[Case]:
-    """The pictures, masks or none beside them, as cases to predict; sorted by name."""
+    """The pictures, masks or none beside them, as cases to predict; sorted by name.
+
+    Raises
+    ------
+    AutosegError
+        two pictures of a patient have one number; all of them are named
+    """
     found: list[Case] = []
+    doubled: list[Finding] = []
     for patient in _patients(root, with_masks=False):
-        pictures, _ = _slices(patient)
+        pictures, masks, surplus = _slices(patient)
+        doubled += [_doubled(file, other) for file, other in surplus if other not in masks.values()]
         files = tuple(pictures[number] for number in sorted(pictures))
         if stack is None:
             found += [Case(stem_of(file), (file,), None, group=patient.name) for file in files]
         else:
             found.append(Case(patient.name, (Slices(files, stack),), None, group=patient.name))
+    if doubled:
+        lines = "".join(f"\n  - {finding.file}: {finding.problem}" for finding in doubled)
+        raise AutosegError(f"Some slices have the number of another one:{lines}\nRename or remove one of each two.")
     return sorted(found, key=lambda case: case.name)
 
 
@@ -86,24 +99,34 @@ def _patients(root: Path, *, with_masks: bool = True) -> Iterator[Path]:
     level = [root]
     for _ in range(_DEPTH + 1):
         for folder in level:
-            pictures, masks = _slices(folder)
+            pictures, masks, _ = _slices(folder)
             if pictures and (masks or not with_masks):
                 yield folder
         level = [entry for folder in level for entry in entries(folder) if entry.is_dir()]
 
 
-def _slices(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
-    """Pictures and masks by their numbers, of files that are called as the folder is."""
+def _slices(folder: Path) -> tuple[dict[int, Path], dict[int, Path], list[tuple[Path, Path]]]:
+    """Pictures and masks by their numbers, of files that are called as the folder is; and files whose number another file has, with that one."""
     pictures: dict[int, Path] = {}
     masks: dict[int, Path] = {}
+    surplus: list[tuple[Path, Path]] = []
     for file in entries(folder):
         if suffix_of(file) not in (".tif", ".tiff") or not file.is_file():
             continue
         stem = stem_of(file)
         match = _NUMBERED.fullmatch(stem.removesuffix(_MASK))
         if match and match[1] == folder.name:
-            (masks if stem.endswith(_MASK) else pictures)[int(match[2])] = file
-    return pictures, masks
+            other = (masks if stem.endswith(_MASK) else pictures).setdefault(int(match[2]), file)
+            if other != file:
+                surplus.append((file, other))
+    return pictures, masks, surplus
+
+
+def _doubled(file: Path, other: Path) -> Finding:
+    what = "mask" if stem_of(file).endswith(_MASK) else "slice"
+    return Finding(
+        "error", stem_of(file).removesuffix(_MASK), file, f"a {what} of the same number as {other.name}", "rename or remove one of the two"
+    )
 
 
 def _unpaired(patient: Path, number: int, picture: Path | None, mask: Path | None) -> Finding:

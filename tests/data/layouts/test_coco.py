@@ -95,6 +95,29 @@ def test_damaged_runs_are_an_error(tmp_path: Path, counts: object) -> None:
         drawn(open_dataset(tmp_path), "a")
 
 
+def test_runs_of_another_picture_are_an_error(tmp_path: Path) -> None:
+    runs = [2 * HEIGHT + 1, 3, 3, 3, 3, 3, 3 * HEIGHT + 2]
+    write_split(tmp_path, "train", {"a.png": [{"segmentation": {"size": [WIDTH, HEIGHT], "counts": runs}}]})
+    with pytest.raises(AutosegError, match=r"annotations of a\.png.*its runs are of 8 x 6 pixels, the picture has 6 x 8"):
+        drawn(open_dataset(tmp_path), "a")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("key", ["segmentation", "bbox"])
+def test_what_is_no_number_is_an_error(tmp_path: Path, key: str, bad: float) -> None:
+    one: dict[str, Any] = {"segmentation": [[*SQUARE[:-1], bad]]} if key == "segmentation" else {"bbox": [2, 1, 3, bad]}
+    write_split(tmp_path, "train", {"a.png": [one]})
+    with pytest.raises(AutosegError, match=rf"annotations\.0\.{key}.*finite number"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("one", [{"segmentation": [[*SQUARE[:-1], 5e8]]}, {"bbox": [2, 1, 3, 5e8]}])
+def test_objects_far_outside_are_an_error_of_the_check(tmp_path: Path, one: dict[str, Any]) -> None:
+    write_split(tmp_path, "train", {"a.png": [one], "b.png": [{"segmentation": [SQUARE]}]})
+    (error,) = check(open_dataset(tmp_path)).errors
+    assert error.case == "a" and "leads far out of the picture" in error.problem
+
+
 def test_classes_are_the_names_that_are_used_and_the_later_object_wins(tmp_path: Path) -> None:
     categories = {4: "unused", 7: "edema", 9: "core"}
     objects: list[dict[str, Any]] = [{"category_id": 7, "segmentation": [SQUARE]}, {"category_id": 9, "bbox": [2, 1, 1, 1]}]
@@ -126,6 +149,16 @@ def test_one_split_alone_is_divided_and_copies_stay_together(tmp_path: Path) -> 
         assert len(stems) == 2 * len(set(stems))
 
 
+def test_copies_on_both_sides_of_the_division_stay_and_are_a_warning(tmp_path: Path) -> None:
+    for split, names in (("train", ["a.rf.01", "b.rf.02"]), ("valid", ["a.rf.03", "c.rf.04"])):
+        write_split(tmp_path, split, {f"{name}.png": [{"segmentation": [SQUARE]}] for name in names})
+    dataset = open_dataset(tmp_path)
+    assert make_folds(dataset.cases, seed=0).validation == (("a.rf.03", "c.rf.04"),)
+    warnings = [finding.problem for finding in check(dataset).warnings if "training and validation" in finding.problem]
+    assert len(warnings) == 1 and warnings[0].endswith(": a (a.rf.01 and a.rf.03)")
+    assert any(set(fold) >= {"a.rf.01", "a.rf.03"} for fold in make_folds(dataset.cases, seed=0, count=2).validation)
+
+
 @pytest.mark.parametrize("colours", [1, 3])
 def test_pictures_are_read_as_the_dataset_was(tmp_path: Path, colours: int) -> None:
     write_split(tmp_path, "train", {f"{name}.png": [{"segmentation": [SQUARE]}] for name in "ab"}, colours=colours)
@@ -149,6 +182,63 @@ def test_all_faults_are_listed(tmp_path: Path) -> None:
         "annotation 3 has neither a segmentation nor a box",
         f"a picture that {coco.FILE_NAME} names is missing",
     ]
+
+
+SHORT, ODD = [2, 1, 5, 1], [*SQUARE, 2]
+
+
+@pytest.mark.parametrize("segmentation", [[SHORT], [SHORT, [2, 1]], [ODD], [SQUARE, ODD]])
+def test_damaged_outlines_are_an_error_and_never_the_box(tmp_path: Path, segmentation: list[list[float]]) -> None:
+    write_split(tmp_path, "train", {"a.png": [{"segmentation": segmentation, "bbox": [0, 0, 8, 6]}, {"segmentation": [SQUARE]}]})
+    dataset = open_dataset(tmp_path)
+    (finding,) = dataset.problems
+    assert finding.severity == "error" and finding.problem in (
+        "annotation 0 has no outline of three points or more",
+        "annotation 0 has an outline with an x that has no y",
+    )
+    np.testing.assert_array_equal(drawn(dataset, "a"), square())
+
+
+def test_a_short_outline_beside_others_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    write_split(
+        tmp_path, "train", {"a.png": [{"segmentation": [SHORT, SQUARE, [], [0, 0]]}], "b.png": [{"segmentation": [[]], "bbox": [2, 1, 3, 3]}]}
+    )
+    dataset = open_dataset(tmp_path)
+    (finding,) = dataset.problems
+    assert (finding.severity, finding.problem) == ("warning", "annotation 0 has 2 outlines of fewer than three points, left out")
+    for name in "ab":
+        np.testing.assert_array_equal(drawn(dataset, name), square())
+
+
+@pytest.mark.parametrize(("box", "said"), [([2, 1, 0, 3], "0 x 3"), ([2, 1, 3, -3], "3 x -3")])
+def test_boxes_without_area_are_an_error(tmp_path: Path, box: list[float], said: str) -> None:
+    write_split(tmp_path, "train", {"a.png": [{"bbox": box}]})
+    (finding,) = open_dataset(tmp_path).problems
+    assert (finding.severity, finding.problem) == ("error", f"annotation 0 has no segmentation, and a box of {said} pixels")
+
+
+def test_a_number_stands_for_one_picture_and_one_category(tmp_path: Path) -> None:
+    write_split(tmp_path, "train", {f"{name}.png": [{"segmentation": [SQUARE]}] for name in "ab"})
+    path = tmp_path / "train" / coco.FILE_NAME
+    content = json.loads(path.read_text())
+    content["categories"] += [{"id": 0, "name": "Tumor "}, {"id": 1, "name": "edema"}]  # the first says the same again
+    content["images"][1]["id"] = 0
+    path.write_text(json.dumps(content))
+    errors = [finding.problem for finding in open_dataset(tmp_path).problems if finding.severity == "error"]
+    assert errors == [
+        "2 pictures have the number 0 (a.png, b.png): which of them an object is of is not known",
+        "2 categories have the number 1 (Tumor, edema): which of them an object is of is not known",
+        "annotation 1 is of picture 1, which is not listed",
+    ]
+
+
+def test_a_damaged_picture_is_left_to_the_check(tmp_path: Path) -> None:
+    write_split(tmp_path, "train", {f"{name}.png": [{"segmentation": [SQUARE]}] for name in "abc"}, colours=3)
+    for name in "ab":
+        (tmp_path / "train" / f"{name}.png").write_bytes(b"no picture")
+    dataset = open_dataset(tmp_path)
+    assert dataset.channel_names == coco.COLOURS
+    assert [finding.case for finding in check(dataset).errors] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,29 @@ def test_slices_without_masks_and_masks_without_slices_are_all_named(root: Path)
     ]
 
 
+@pytest.mark.parametrize("other", ["TCGA_A_1_2000_01.tif", "TCGA_A_1_2000_1.tiff"])
+def test_slices_of_one_number_are_an_error(root: Path, other: str) -> None:
+    folder = root / "TCGA_A_1_2000"
+    (folder / other).write_bytes((folder / "TCGA_A_1_2000_2.tif").read_bytes())
+    for stack in (None, (1.0, 1.0, 1.0)):
+        (finding,) = open_dataset(root, stack=stack).problems
+        assert finding.severity == "error" and isinstance(finding.file, Path)
+        assert f"{finding.file.name}: {finding.problem}" in (
+            "TCGA_A_1_2000_1.tif: a slice of the same number as TCGA_A_1_2000_01.tif",
+            "TCGA_A_1_2000_1.tiff: a slice of the same number as TCGA_A_1_2000_1.tif",
+        )
+        with pytest.raises(AutosegError, match=r"of another one:\n  - .*TCGA_A_1_2000_1\.tiff?: a slice of the same number"):
+            find_cases(root, lgg.CHANNELS, stack=stack)
+
+
+def test_masks_of_one_number_are_an_error_where_masks_are_needed(root: Path) -> None:
+    (root / "TCGA_A_1_2000" / "TCGA_A_1_2000_01_mask.tif").touch()
+    (finding,) = open_dataset(root).problems
+    assert (finding.severity, finding.case) == ("error", "TCGA_A_1_2000_1")
+    assert finding.problem == "a mask of the same number as TCGA_A_1_2000_01_mask.tif"
+    assert len(find_cases(root, lgg.CHANNELS)) == 14
+
+
 def test_slices_of_two_sizes_are_no_volume(root: Path) -> None:
     write_patient(root, "TCGA_C_3_2003", 1, size=(7, 5))
     folder = root / "TCGA_A_1_2000"
