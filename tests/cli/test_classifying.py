@@ -96,7 +96,7 @@ def test_prediction_writes_a_table_and_goes_on_from_it(shell: Any, classified: P
     out = tmp_path / "out"
     done = shell.run("predict", "-i", unseen, "-o", out, "-c", "slices", cwd=classified)
     assert done.code == 0 and "2 cases classified" in done.out
-    assert sorted(path.name for path in out.iterdir()) == ["classification.csv", "predictions.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["classification.csv", "classification.json", "predictions.json"]
     table = (out / "classification.csv").read_text()
     assert {row["case"] for row in rows(out / "classification.csv")} == {path.name for path in unseen.iterdir()}
     kept = table.splitlines(keepends=True)
