@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from autoseg.api._classify import validate_classes
+from autoseg.data.dataset import Case
+from autoseg.errors import AutosegError
+
 DATASET = "Dataset020_Phantom"
 MODEL = Path("models") / DATASET
 
@@ -120,6 +124,22 @@ def test_a_run_that_ended_is_validated_again_and_lengthened(shell: Any, classifi
     longer = shell.run("train", "slices", 0, "--epochs", 3, cwd=place)
     assert longer.code == 0 and len(rows(fold / "log.csv")) == 3
     assert (fold / "classification.csv").read_text() != before
+
+
+@pytest.mark.parametrize(("name", "metrics"), [("slices", "metrics"), ("both", "class_metrics")])
+def test_a_validation_that_breaks_off_leaves_no_numbers_of_other_weights(classified: Path, tmp_path: Path, name: str, metrics: str) -> None:
+    fold = tmp_path / name / "fold_0"
+    shutil.copytree(classified / MODEL / name / "fold_0", fold)
+    record = fold / "validation" / "predictions.json"
+    case = Case("gone", (tmp_path / "gone.nii.gz",) * 4, None, "gone")
+    files = ["classification.csv", f"{metrics}.csv", f"{metrics}.json"]
+    with pytest.raises(AutosegError, match="Case gone"):
+        validate_classes(fold, [case], "cpu")
+    assert all((fold / file).is_file() for file in files)  # of the weights that lie there
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"weights": ["other"]}))
+    with pytest.raises(AutosegError, match="Case gone"):
+        validate_classes(fold, [case], "cpu")
+    assert not any((fold / file).exists() for file in files)
 
 
 def test_grades_are_learned_of_the_cases_that_have_one(shell: Any, classified: Path, tmp_path: Path) -> None:
