@@ -155,9 +155,12 @@ def test_grades_are_learned_of_the_cases_that_have_one(shell: Any, classified: P
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("crossval", "slices"), "'slices' of Dataset020_Phantom does not segment"),
-        (("select", "slices"), "slices of Dataset020_Phantom does not segment"),
-        (("predict", "-i", ".", "-o", "out", "-c", "slices", "--uncertainty"), "--uncertainty is for segmentations"),
+        (("crossval", "slices"), "slices makes tables of classes, no segmentations"),
+        (("select", "slices"), "slices makes tables of classes, no segmentations"),
+        (
+            ("predict", "-i", ".", "-o", "out", "-c", "slices", "--uncertainty"),
+            "slices makes tables of classes, no segmentations: there are no structures for --uncertainty",
+        ),
     ],
 )
 def test_what_asks_for_dice_is_refused_in_words(shell: Any, classified: Path, unseen: Path, command: tuple[str, ...], said: str) -> None:
@@ -180,4 +183,4 @@ def test_tables_of_classes_are_no_segmentations(shell: Any, classified: Path, tm
         shutil.copytree(classified / MODEL / "slices" / "fold_0" / "validation", tmp_path / name)
     last = tmp_path / "out" if command[0] == "ensemble" else classified / "raw_data" / DATASET
     done = shell.run(*command, last, cwd=tmp_path)
-    assert done.code == 1 and "holds tables of classes, made by slices" in done.err and "Traceback" not in done.err
+    assert done.code == 1 and "slices of Dataset020_Phantom makes tables of classes, no segmentations" in done.err and "Traceback" not in done.err
