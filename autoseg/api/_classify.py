@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autoseg.api._validation_folder import validation_folder
 from autoseg.data.dataset import Case
 from autoseg.errors import counted
 from autoseg.evaluation.classification import ClassEvaluation, Examples, evaluate_classes
-from autoseg.files import read_json, remove_folder, write_text
+from autoseg.files import write_text
 from autoseg.imaging.read import read_labels
 from autoseg.inference.class_table import TABLE, classify_cases, table_text
 from autoseg.inference.classes import Classified, ClassPredictor
 from autoseg.inference.model_folder import load_folds
-from autoseg.inference.record import RECORD
-from autoseg.inference.run import Source, record_of
+from autoseg.inference.run import Source
 from autoseg.planning.plan import Classification, Plan
 from autoseg.preprocessing.source import naming
 from autoseg.progress import Progress, silent
@@ -62,9 +62,8 @@ def validate_classes(
     """
     models = load_folds([folder])
     predictor = ClassPredictor(models, device)
-    source, output = Source.of(models, predictor), folder / "validation"
-    if output.is_dir() and (not (output / RECORD).is_file() or read_json(output / RECORD) != record_of(source)):
-        remove_folder(output)
+    source = Source.of(models, predictor)
+    output = validation_folder(folder, source)
     notify(f"Validation of {counted(len(cases), 'case')} ({predictor.execution.describe()}).")
     found, _ = classify_cases(predictor, cases, output, source, progress=progress, stage=stage)
     block = predictor.block

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from autoseg.api._tasks import SEGMENTATION, require_segmenting
 from autoseg.data.folds import read_folds
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation, cross_validate, read_metrics
@@ -79,13 +80,13 @@ def crossval(configuration: str | None = None, *, dataset: str | None = None, wo
     there = [folder.name for folder in sorted(root.iterdir()) if _is_configuration(folder)] if root.is_dir() else []
     if configuration is not None and configuration not in there:
         raise AutosegError(f"'{configuration}' of {name} is not trained. Trained are: {', '.join(there) or 'none'}.")
-    others = [one for one in there if _does_not_segment(place.model(name, one))]
-    if configuration in others:
-        raise AutosegError(
-            f"'{configuration}' of {name} does not segment, so there is no Dice of folds to put together. How well each of its folds does stands in"
-            f" fold_<k>/metrics.json in {place.model(name, configuration)}."
+    tasks = {one: _task(place.model(name, one)) for one in there}
+    if configuration is not None:
+        where = f"fold_<k>/metrics.json in {place.model(name, configuration)}"
+        require_segmenting(
+            {configuration: tasks[configuration]}, f"there is no Dice of folds to put together. How well each of its folds does stands in {where}."
         )
-    there = [one for one in there if one not in others]
+    there = [one for one in there if tasks[one] == SEGMENTATION]
     found = tuple(_scores(place.model(name, one), place.folds(name)) for one in there if configuration in (None, one))
     if not any(one.scores for one in found):
         raise AutosegError(
@@ -102,10 +103,10 @@ def _is_configuration(folder: Path) -> bool:
     return any(folder.glob("fold_*")) and (not trained or not (trained[0] / MODEL).is_file() or configuration_of(trained[0]) == folder.name)
 
 
-def _does_not_segment(folder: Path) -> bool:
+def _task(folder: Path) -> str:
     """By the plan of its first fold, trained or not."""
     plans = [entry for entry in sorted(folder.glob("fold_*")) if (entry / PLAN).is_file()]
-    return bool(plans) and task_of(plans[0]) != "segmentation"
+    return task_of(plans[0]) if plans else SEGMENTATION
 
 
 def _scores(folder: Path, folds: Path) -> ConfigurationScores:

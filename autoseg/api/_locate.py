@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.api._given import Given, find_given
-from autoseg.api._overlays import mark_cases, require_room, structures_of
+from autoseg.api._overlays import mark_cases, require_room
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.localisation_file import LocalisationFile, require_ours
+from autoseg.evaluation.targets import targets_learned
 from autoseg.imaging.sources import LabelSource
 from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
@@ -113,7 +114,7 @@ def locate(
         announce({"dataset": dataset, "segmentations": segmentations, "input": ", ".join(map(str, sources))})
         known = find_given(sources, Path(segmentations), target, dataset, Workspace.find(workspace), notify)
         require_room([], target, overwrite=overwrite)
-    targets = structures_of(known.labels, regions=known.regions)
+    targets = targets_learned(known.labels, regions=known.regions)
     table = LocalisationFile(target, targets, known.segmentations, afresh=overwrite)
     marked = mark_cases(
         known.cases, known.segmentations, known.labels, target, regions=known.regions, table=table, overwrite=overwrite, progress=progress

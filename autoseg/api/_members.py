@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoseg.api._tasks import require_segmenting
 from autoseg.data.dataset import Labels
 from autoseg.data.description import read_dataset_json
 from autoseg.data.layouts import open_dataset
@@ -24,8 +25,6 @@ from autoseg.workspace import Workspace
 
 DESCRIPTION = "dataset.json"
 _LISTED = 20
-
-NOT_SEGMENTATIONS = {"classification": "tables of classes", "anomaly": "maps of anomalies", "denoising": "denoised scans"}
 
 
 @dataclass(frozen=True)
@@ -106,10 +105,10 @@ def require_segmentations(folder: Path) -> None:
     record = record_in(folder)
     task = record.get("task") if record else None
     if record is not None and task is not None:
-        what = NOT_SEGMENTATIONS.get(str(task), "something else")
-        raise AutosegError(
-            f"{folder} holds {what}, made by {record.get('configuration')} of {record.get('dataset')} (see {RECORD} there): segmentations are asked"
-            " for. How good it is on cases that it did not see is in metrics.csv of the fold's model folder."
+        require_segmenting(
+            {f"{record.get('configuration')} of {record.get('dataset')}": str(task)},
+            f"what lies in {folder} (see {RECORD} there) cannot be taken for them. How good it is on cases that it did not see is in metrics.csv of"
+            " the fold's model folder.",
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoseg.api._tasks import SEGMENTATION, require_segmenting
 from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.postprocessing import Rule
@@ -88,9 +89,10 @@ def _in_workspace(place: Workspace, dataset: str | None, configuration: str | No
         return Chosen((trained[configuration],))
     if (root / SELECTION).is_file():
         return _selected(root)
-    segmenting = {one: folders for one, folders in trained.items() if task_of(folders[0]) == "segmentation"}
+    tasks = {one: task_of(folders[0]) for one, folders in trained.items()}
+    segmenting = {one: folders for one, folders in trained.items() if tasks[one] == SEGMENTATION}
     if not segmenting and len(trained) > 1:
-        raise AutosegError(f"{listing(trained)} of {name} do not segment, so there is no best of them. Name one: -c {next(iter(trained))}")
+        require_segmenting(tasks, f"there is no best of them. Name one: -c {next(iter(trained))}")
     if len(segmenting or trained) == 1:
         ((one, folders),) = (segmenting or trained).items()
         return Chosen((folders,), reason=f"Using {one}, the one that segments; name another with -c." if len(trained) > 1 else "")
@@ -112,8 +114,7 @@ def _selected(root: Path) -> Chosen:
             f"{root / SELECTION} names {listing(lacking)}, which is not trained in {root}. Copy its folder there, or select again: autoseg select."
             f" Or predict with another ({', '.join(trained) or 'none is there'}): name it with -c, or its folder with -m."
         )
-    if other := [name for name in names if task_of(trained[name][0]) != "segmentation"]:
-        raise AutosegError(f"{root / SELECTION} names {listing(other)}, which does not segment. Select again: autoseg select.")
+    require_segmenting({name: task_of(trained[name][0]) for name in names}, f"{root / SELECTION} cannot name them. Select again: autoseg select.")
     plan = read_plan(trained[names[0]][0] / PLAN)
     if selection.dataset != plan.dataset.name:
         raise AutosegError(f"{root / SELECTION} was made for {selection.dataset}, but the models beside it are of {plan.dataset.name}. Select again.")

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from autoseg.api._fold import CASES, is_complete, locked
+from autoseg.api._tasks import SEGMENTATION, require_segmenting, without_segmentations
 from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, listing
@@ -116,12 +117,11 @@ def find_finished(place: Workspace, dataset: str, configurations: Sequence[str],
         notify(f"Not compared, since the models there were trained under another name: {listing(root / name for name in strays)}.")
     if lacking := sorted(set(configurations) - set(there)):
         raise AutosegError(f"{listing(lacking)} of {dataset} has no fold whose training has ended. There is one of: {', '.join(there) or 'none'}.")
-    others = [name for name in there if task_of(_finished_folds(root / name)[0]) != "segmentation"]
-    if named := [name for name in configurations if name in others]:
-        raise AutosegError(f"{listing(named)} of {dataset} does not segment, so there is no Dice to compare. Name configurations that do.")
-    if others:
-        there = [name for name in there if name not in others]
-        notify(f"Not compared, since it does not segment: {listing(others)}.")
+    tasks = {name: task_of(_finished_folds(root / name)[0]) for name in there}
+    require_segmenting({name: tasks[name] for name in configurations}, "there is no Dice to compare. Name configurations that segment.")
+    if others := without_segmentations(tasks):
+        there = [name for name in there if tasks[name] == SEGMENTATION]
+        notify(f"Not compared: {others}.")
     found = [_configuration(root / name) for name in configurations or there]
     if not found:
         raise AutosegError(f"No fold of {dataset} is trained yet in {root}. Train all of a configuration: autoseg train 3d_fullres cv -d {dataset}")

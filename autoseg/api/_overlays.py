@@ -85,7 +85,7 @@ def mark_cases(
         a file cannot be read, a segmentation does not lie on its scan's grid or holds a value that nobody declared (names the case);
         the folder cannot be written
     """
-    targets = structures_of(labels, regions=regions)
+    targets = targets_learned(labels, regions=regions)
     outlined = tuple(target for target in targets if regions or not target.region)
     pictures = {case.name: picture_of(output, case.name) for case in cases}
     sweep(output)
@@ -103,17 +103,12 @@ def mark_cases(
             with naming(case):
                 found = _read_declared(source, labels)
                 if table is not None and not listed:
-                    measured = tells_spacing(case.channels[0])
-                    table.put(case.name, found.geometry, localise(found, targets, measured=measured), measured=measured)
+                    measured, placed = tells_spacing(case.channels[0]), tells_place(case.channels[0])
+                    table.put(case.name, found.geometry, localise(found, targets, measured=measured, placed=placed), measured=measured)
                 if not drawn:
                     draw_location(_location(case, source, found), outlined, picture, notes=notes)
         progress("locate" if table else "overlay", done, len(cases), case.name)
     return Marked(pictures, _draw_sheets(pictures, outlined, output), tuple(skipped))
-
-
-def structures_of(labels: Labels, *, regions: bool) -> tuple[Target, ...]:
-    """What is listed: the regions alone where they were learned; else the classes, and regions that are declared."""
-    return targets_learned(labels, regions=regions)
 
 
 def _is_drawn(picture: Path, files: Sequence[Path], notes: Mapping[str, str]) -> bool:

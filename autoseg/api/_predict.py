@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.api._models import Chosen, choose_models
+from autoseg.api._tasks import DONE, SEGMENTATION, require_segmenting
 from autoseg.api._validate_reconstruction import place_reconstructor
 from autoseg.data.dataset import Case
 from autoseg.data.inputs import find_all_cases
@@ -56,7 +57,12 @@ class Predicted:
     classification: Path | None
     execution: str
     seconds: float
-    task: str = "segmentation"
+    task: str = SEGMENTATION
+
+    @property
+    def done(self) -> str:
+        """What became of a case, in words, such as "segmented"."""
+        return DONE[self.task]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON document."""
@@ -187,7 +193,7 @@ def segment(
     require_elsewhere(target, sources)
     cases = find_all_cases(sources, trained[0].plan.dataset.channel_names, stack=trained[0].plan.dataset.stack)
     require_writable(target)
-    if trained[0].task != "segmentation":
+    if trained[0].task != SEGMENTATION:
         _require_no_classes(trained[0], probabilities=probabilities, uncertainty=uncertainty, overlay=overlay)
         started = time.monotonic()
         sweep(target)
@@ -272,9 +278,7 @@ def require_elsewhere(target: Path, sources: Sequence[Path]) -> None:
 def _require_no_classes(trained: TrainedFolds, **wanted: bool) -> None:
     said = {"overlay": "marking structures (--overlay, autoseg locate)"}
     if asked := [said.get(name, f"--{name}") for name, wished in wanted.items() if wished]:
-        raise AutosegError(
-            f"'{trained.configuration_name}' was trained for the task {trained.task} and knows no structures: {listing(asked)} is for segmentations."
-        )
+        require_segmenting({trained.configuration_name: trained.task}, f"there are no structures for {listing(asked)}. Leave it out.")
 
 
 def _understood(trained: Sequence[TrainedFolds]) -> dict[str, object]:

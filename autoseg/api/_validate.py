@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from autoseg.api._tasks import SEGMENTATION
 from autoseg.api._validate_reconstruction import validate_reconstruction
 from autoseg.api._validation_folder import validation_folder
 from autoseg.data.dataset import Case, Labels
@@ -55,7 +56,7 @@ def validate(
     """
     watch = MemoryWatch(device)
     trained = load_trained([folder], previous_fold=fold_of(folder))
-    if trained.task != "segmentation":
+    if trained.task != SEGMENTATION:
         return validate_reconstruction(folder, trained, cases, device, shapes=shapes, progress=progress, notify=notify, stage=stage)
     segmenter, source = trained.place(device)
     labels = segmenter.plan.labels

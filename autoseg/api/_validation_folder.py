@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from autoseg.files import read_json, remove_folder
+from autoseg.inference.class_table import TABLE as CLASSES
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import Source, record_of
 
-METRICS = ("metrics.csv", "metrics.json")
+METRICS = ("metrics.csv", "metrics.json", "class_metrics.csv", "class_metrics.json", CLASSES)
 
 
 def validation_folder(folder: Path, source: Source) -> Path:

@@ -58,10 +58,9 @@ def predict(
         typer.echo(f"Drawn: {listing(predicted.overlays)}, and every case in {output / 'overlays'}")
     done, alone = len(predicted.files) - len(predicted.skipped), predicted.classification in predicted.files.values()
     where = predicted.classification if alone else output
-    what = {"anomaly": "searched for anomalies", "denoising": "denoised", "classification": "classified"}.get(predicted.task, "segmented")
     if predicted.classification and not alone:
         typer.echo(f"Classes: {predicted.classification}")
-    typer.echo(f"{counted(done, 'case')} {what} in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {where}")
+    typer.echo(f"{counted(done, 'case')} {predicted.done} in {duration(predicted.seconds)}, {len(predicted.skipped)} were there already: {where}")
 
 
 def show_doubtful(table: Path) -> None:

@@ -3,7 +3,7 @@
 - Voxels are counted as the file's array has them, along Z, Y, X from 0; a voxel's centre has whole numbers, and a box names its first and its last.
 - In the world a voxel has its full extent: the box there goes from edge to edge, along the world's axes, however the grid lies.
 - Parts are connected through faces, edges and corners, and come by size, the largest first; of equals, the one that the file has first.
-- A flat picture has no place in the world; one that only counts pixels has no millimetres.
+- A flat picture has no place in the world, and neither have slices that were stacked; one that only counts pixels has no millimetres.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,8 @@ class Place:
     centroid : Z, Y, X, mean of its voxels
     size : of its box, millimetres along Z, Y, X; None where nobody knows how large a voxel is
     content : cubic millimetres, or square ones of a flat picture; None as before
-    world : its place in the world; None of flat pictures and where nobody knows how large a voxel is
+    flat : whether it is of a flat picture
+    world : its place in the world; None of flat pictures, and where nobody knows how large a voxel is or how the patient lies
     """
 
     voxels: int
@@ -58,6 +59,7 @@ class Place:
     centroid: Triple
     size: Triple | None
     content: float | None
+    flat: bool
     world: WorldPlace | None
 
 
@@ -70,7 +72,7 @@ class Structure:
     parts: tuple[Place, ...]
 
 
-def localise(labels: LabelMap, targets: Sequence[Target], *, measured: bool = True) -> tuple[Structure, ...]:
+def localise(labels: LabelMap, targets: Sequence[Target], *, measured: bool = True, placed: bool = True) -> tuple[Structure, ...]:
     """Find the places of structures and of their connected parts.
 
     Parameters
@@ -78,15 +80,16 @@ def localise(labels: LabelMap, targets: Sequence[Target], *, measured: bool = Tr
     labels : a segmentation
     targets : structures, by the segmentation's values
     measured : whether the spacing is known, and not only assumed
+    placed : whether it is known how the patient lies
 
     Returns
     -------
     a structure for each target, in their order
     """
-    return tuple(_structure(np.isin(labels.array, target.values), target, labels.geometry, measured) for target in targets)
+    return tuple(_structure(np.isin(labels.array, target.values), target, labels.geometry, measured, placed) for target in targets)
 
 
-def place_of(mask_ZYX: Mask, geometry: Geometry, *, offset: Index = (0, 0, 0), measured: bool = True) -> Place:
+def place_of(mask_ZYX: Mask, geometry: Geometry, *, offset: Index = (0, 0, 0), measured: bool = True, placed: bool = True) -> Place:
     """The place of all true voxels.
 
     Parameters
@@ -94,7 +97,7 @@ def place_of(mask_ZYX: Mask, geometry: Geometry, *, offset: Index = (0, 0, 0), m
     mask_ZYX : bool (Z, Y, X), with at least one true voxel
     geometry : of the grid that the mask is cut from
     offset : voxel Z, Y, X of the grid at which the mask begins
-    measured : whether the grid's spacing is known
+    measured, placed : whether the grid's spacing is known, and how the patient lies in it
 
     Raises
     ------
@@ -109,10 +112,11 @@ def place_of(mask_ZYX: Mask, geometry: Geometry, *, offset: Index = (0, 0, 0), m
     first, last = (_index(int(indices[end]) + start for indices, start in zip(used, offset, strict=True)) for end in (0, -1))
     centroid = _triple(float(along @ np.arange(start, start + len(along))) / voxels for along, start in zip(counts, offset, strict=True))
     if not measured:
-        return Place(voxels, first, last, centroid, None, None, None)
+        return Place(voxels, first, last, centroid, None, None, geometry.flat, None)
     size = _triple((b - a + 1) * mm for a, b, mm in zip(first, last, geometry.spacing, strict=True))
     content = voxels * float(np.prod(geometry.spacing[1:] if geometry.flat else geometry.spacing))
-    return Place(voxels, first, last, centroid, size, content, None if geometry.flat else _in_world(mask_ZYX, geometry, offset, centroid))
+    world = _in_world(mask_ZYX, geometry, offset, centroid) if placed and not geometry.flat else None
+    return Place(voxels, first, last, centroid, size, content, geometry.flat, world)
 
 
 def as_json(structure: Structure) -> dict[str, Any]:
@@ -120,7 +124,7 @@ def as_json(structure: Structure) -> dict[str, Any]:
     return {"values": list(structure.target.values), **_plain(structure.whole), "parts": [_plain(part) for part in structure.parts]}
 
 
-def _structure(mask_ZYX: Mask, target: Target, geometry: Geometry, measured: bool) -> Structure:
+def _structure(mask_ZYX: Mask, target: Target, geometry: Geometry, measured: bool, placed: bool) -> Structure:
     if not mask_ZYX.any():
         return Structure(target, None, ())
     box = bounding_box(mask_ZYX)
@@ -129,9 +133,9 @@ def _structure(mask_ZYX: Mask, target: Target, geometry: Geometry, measured: boo
     parts = []
     for number, cut in enumerate(boxes_of(numbered, count), start=1):
         start = _index(edge.start + outer for edge, outer in zip(cut, offset, strict=True))
-        parts.append(place_of(numbered[cut] == number, geometry, offset=start, measured=measured))
+        parts.append(place_of(numbered[cut] == number, geometry, offset=start, measured=measured, placed=placed))
     parts.sort(key=lambda part: -part.voxels)
-    return Structure(target, place_of(inside, geometry, offset=offset, measured=measured), tuple(parts))
+    return Structure(target, place_of(inside, geometry, offset=offset, measured=measured, placed=placed), tuple(parts))
 
 
 def _in_world(mask_ZYX: Mask, geometry: Geometry, offset: Index, centroid: Triple) -> WorldPlace:
@@ -150,11 +154,10 @@ def _in_world(mask_ZYX: Mask, geometry: Geometry, offset: Index, centroid: Tripl
 def _plain(place: Place | None) -> dict[str, Any]:
     if place is None:
         return {"voxels": 0, "volume_mm3": None, "area_mm2": None, "box": None, "centroid": None, "box_size_mm": None} | _NOWHERE
-    flat = place.world is None
     return {
         "voxels": place.voxels,
-        "volume_mm3": None if flat else _rounded(place.content),
-        "area_mm2": _rounded(place.content) if flat else None,
+        "volume_mm3": None if place.flat else _rounded(place.content),
+        "area_mm2": _rounded(place.content) if place.flat else None,
         "box": {"first": list(place.first), "last": list(place.last)},
         "centroid": _rounded(place.centroid),
         "box_size_mm": _rounded(place.size),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.localisation import Structure, as_json
 from autoseg.evaluation.result import Target
 from autoseg.files import read_json, write_json, write_text
@@ -120,9 +120,32 @@ def require_ours(folder: Path, *, overwrite: bool = False) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     content = read_json(path)
-    if not isinstance(content, dict) or not {"coordinates", "structures", "cases"} <= content.keys():
+    if not isinstance(content, dict) or not {"coordinates", "structures", "cases"} <= content.keys() or not isinstance(content["cases"], dict):
         raise AutosegError(f"{path} is no document of autoseg locate. Choose another folder with -o, or replace it with --overwrite.")
+    if damaged := [case for case, entry in content["cases"].items() if not _is_entry(entry)]:
+        raise AutosegError(f"{path} is damaged where it speaks of {listing(damaged)}. Put it back as it was, or replace it with --overwrite.")
     return content
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether it has what is read of it."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("segmentation"), str) or not isinstance(entry.get("structures"), dict):
+        return False
+    structures = [*entry["structures"].values()]
+    if not all(isinstance(one, dict) and isinstance(one.get("parts"), list) for one in structures):
+        return False
+    return all(_is_place(place) for one in structures for place in (one, *one["parts"]))
+
+
+def _is_place(place: object) -> bool:
+    if (
+        not isinstance(place, dict)
+        or not {"voxels", "volume_mm3", "area_mm2", "box", "centroid", "box_size_mm", "centroid_ras_mm", "box_ras_mm"} <= place.keys()
+    ):
+        return False
+    if not all(isinstance(place[key], dict | None) for key in ("box", "box_ras_mm")):
+        return False
+    return all(triple is None or (isinstance(triple, list) and len(triple) == 3) for triple in _triples(place))
 
 
 def _taken_up(path: Path, structures: Sequence[Mapping[str, Any]], segmentations: Mapping[str, LabelSource]) -> dict[str, dict[str, Any]]:
@@ -148,11 +171,6 @@ def _rows(case: str, entry: Mapping[str, Any]) -> Iterator[list[Any]]:
     """A row for each structure, called part 0, and one for each of its parts."""
     for name, structure in entry["structures"].items():
         for number, place in enumerate([structure, *structure["parts"]]):
-            box, world = place["box"] or {}, place["box_ras_mm"] or {}
-            triples = (
-                box.get("first"), box.get("last"), place["centroid"], place["box_size_mm"], place["centroid_ras_mm"], world.get("low"),
-                world.get("high"),
-            )  # fmt: skip
             yield [
                 case,
                 name,
@@ -160,5 +178,13 @@ def _rows(case: str, entry: Mapping[str, Any]) -> Iterator[list[Any]]:
                 place["voxels"],
                 place["volume_mm3"],
                 place["area_mm2"],
-                *(v for triple in triples for v in triple or [""] * 3),
+                *(v for triple in _triples(place) for v in triple or [""] * 3),
             ]
+
+
+def _triples(place: Mapping[str, Any]) -> tuple[list[Any] | None, ...]:
+    """What the table has a column for along each axis; None is not there, or not known."""
+    box, world = place["box"] or {}, place["box_ras_mm"] or {}
+    return (
+        box.get("first"), box.get("last"), place["centroid"], place["box_size_mm"], place["centroid_ras_mm"], world.get("low"), world.get("high"),
+    )  # fmt: skip

@@ -2,30 +2,32 @@
 
 - A row for each case, whose `slice` is empty, after one for each of its slices. `decision` is the most probable class, of equals the first.
 - What made a folder's table is written beside it (`predictions.json`); a folder that holds predictions of another model is refused.
-- A case counts as finished when its row is there and the table is newer than its images. The table is written every few seconds and at the end.
+- A case counts as finished when its row is there and its images are those that it was made from: `classification.json` beside the table says when
+  each of them was last changed. Both are written every few seconds and at the end, the table first: of what a kill leaves, nothing old looks new.
 """
 
 import csv
 import io
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from autoseg.data.dataset import Case
-from autoseg.errors import AutosegError, counted
-from autoseg.files import write_text
+from autoseg.errors import AutosegError
+from autoseg.files import read_record, write_json, write_text
 from autoseg.inference.classes import DIGITS, Classified, ClassPredictor
+from autoseg.inference.in_turn import Report, in_turn, read_ready
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import Source, claim, record_of
 from autoseg.preprocessing.case import ReadyCase
-from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent
 
-TABLE = "classification.csv"
-EVERY = 5.0  # seconds between writing the table
+TABLE, IMAGES = "classification.csv", "classification.json"
+EVERY = 5.0  # seconds between two writings of the table
+
+Times = tuple[int, ...]  # when the images of a case were last changed, in nanoseconds
 
 
 def classify_cases(
@@ -58,37 +60,39 @@ def classify_cases(
         something else
     """
     path, classes = output / TABLE, predictor.block.classes
-    claim(output, record_of(source, rules), [path], overwrite)
-    known = path.is_file() and not overwrite and path.stat().st_mtime_ns >= (output / RECORD).stat().st_mtime_ns
-    earlier = read_table(path, classes) if known else {}
-    written = path.stat().st_mtime_ns if known else 0
-    done = {case.name: earlier[case.name] for case in cases if case.name in earlier and not _is_newer(case, written)}
-    skipped, waiting = tuple(done), [case for case in cases if case.name not in done]
-    others = {name: one for name, one in earlier.items() if name not in {case.name for case in cases}}
-    progress(stage, 0, 1000 * len(waiting), f"{len(skipped)} of {counted(len(cases), 'case')} were there already" if skipped else "")
+    claim(output, record_of(source, rules), [path, output / IMAGES], overwrite)
+    known = not overwrite and path.is_file() and path.stat().st_mtime_ns >= (output / RECORD).stat().st_mtime_ns
+    found = read_table(path, classes) if known else {}
+    times = _read_times(output / IMAGES) if known else {}
+    waiting = [case for case in cases if case.name not in found or times.get(case.name) != _times_of(case)]
+    for case in waiting:
+        found.pop(case.name, None)
+    written = time.monotonic()
+
+    def read(case: Case) -> tuple[ReadyCase, Times]:
+        before = _times_of(case)  # an image that changes while it is read is another one
+        return read_ready(case, predictor), before
+
+    def classify(ready: tuple[ReadyCase, Times], report: Report) -> tuple[Classified, Times]:
+        return predictor.classify(ready[0], progress=report), ready[1]
+
+    def write(case: Case, made: tuple[Classified, Times]) -> None:
+        nonlocal written
+        found[case.name], times[case.name] = made
+        if time.monotonic() - written > EVERY:
+            save()
+            written = time.monotonic()
 
     def save() -> None:
-        found = {case.name: done[case.name] for case in cases if case.name in done} | others
-        write_text(path, table_text(found, classes))
+        asked = {case.name: found[case.name] for case in cases if case.name in found}
+        write_text(path, table_text(asked | {name: one for name, one in found.items() if name not in asked}, classes))
+        write_json(output / IMAGES, {name: list(times[name]) for name in found if name in times})
 
-    last = time.monotonic()
-    with ThreadPoolExecutor(1, "reader") as reader:
-        upcoming = reader.submit(_read, waiting[0], predictor) if waiting else None
-        try:
-            for index, case in enumerate(waiting):
-                if upcoming is None:
-                    break
-                ready = upcoming.result()
-                upcoming = reader.submit(_read, waiting[index + 1], predictor) if index + 1 < len(waiting) else None
-                with naming(case):
-                    done[case.name] = predictor.classify(ready)
-                if time.monotonic() - last > EVERY:
-                    save()
-                    last = time.monotonic()
-                progress(stage, 1000 * (index + 1), 1000 * len(waiting), f"case {index + 1} of {len(waiting)}: {case.name}")
-        finally:
-            save()
-    return {case.name: done[case.name] for case in cases}, skipped
+    try:
+        skipped = in_turn(cases, waiting, read, classify, write, progress, stage)
+    finally:
+        save()
+    return {case.name: found[case.name] for case in cases}, skipped
 
 
 def table_text(found: Mapping[str, Classified], classes: Sequence[str], truth: Mapping[str, Mapping[int | None, str]] | None = None) -> str:
@@ -137,10 +141,11 @@ def _columns(classes: Sequence[str]) -> list[str]:
     return ["case", "slice", *(f"p_{name}" for name in classes), "decision"]
 
 
-def _is_newer(case: Case, written: int) -> bool:
-    return any(path.is_file() and path.stat().st_mtime_ns > written for path in case.scans)
+def _times_of(case: Case) -> Times:
+    return tuple(path.stat().st_mtime_ns for path in case.scans if path.is_file())  # a missing image is the reader's to name
 
 
-def _read(case: Case, predictor: ClassPredictor) -> ReadyCase:
-    with naming(case):
-        return predictor.prepare(read_scan(case, predictor.plan))
+def _read_times(path: Path) -> dict[str, Times]:
+    """Of each case; none where nobody knows."""
+    content = read_record(path) if path.is_file() else {}
+    return {str(case): tuple(times) for case, times in content.items() if isinstance(times, list)}

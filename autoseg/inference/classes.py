@@ -18,7 +18,7 @@ from autoseg.errors import AutosegError
 from autoseg.imaging.image import Image, Shape3
 from autoseg.inference.execution import enough_memory, inference
 from autoseg.inference.model_folder import Model
-from autoseg.inference.predictor import TOO_LARGE, choose_execution, patch_3d, require_step
+from autoseg.inference.predictor import TOO_LARGE, choose_execution, common_mirror_axes, not_a_number, patch_3d, require_step
 from autoseg.inference.sliding_window import flip_combinations, pad_to_patch, windows
 from autoseg.networks.head import set_given
 from autoseg.planning.plan import Classification, Plan
@@ -65,8 +65,7 @@ class ClassPredictor:
         self.step = require_step(self.configuration.inference.step if step is None else step)
         self.mirror = mirror
         dimensions = self.configuration.dimensions
-        learned = set.intersection(*(set(model.mirror_axes) for model in models)) if mirror else set()
-        self._flips = flip_combinations([axis + 2 for axis in sorted(learned)])
+        self._flips = flip_combinations([axis + 2 for axis in common_mirror_axes(models)] if mirror else [])
         self._patch = patch_3d(self.configuration)
         with enough_memory(device, TOO_LARGE):
             for model in models:
@@ -104,10 +103,7 @@ class ClassPredictor:
                 found.extend(self._probabilities(patches.squeeze(2) if flat else patches))
                 progress(min(first + TOGETHER, len(places)), len(places))
         if not np.isfinite(found).all():
-            raise AutosegError(
-                f"The network's output is not a number ({self.execution.describe()})."
-                " Write precision float32 under training in the model folder's plan.json, or train the model again."
-            )
+            raise not_a_number(self.execution)
         if not flat:
             return Classified(_rounded(together(np.array(found), self.block)))
         by_slice: dict[int, list[NDArray[np.float64]]] = {}

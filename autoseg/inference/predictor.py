@@ -7,7 +7,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -110,13 +110,10 @@ class Predictor:
         self.made_by = f"'{self._name}' in {models[0].folder}"
         self.configuration: Configuration = models[0].configuration
         settings = self.configuration.inference
-        self.step = settings.step if step is None else step
-        if not 0 < self.step <= 1:
-            raise AutosegError(f"The step {step} is not possible: it is the distance of windows as a part of the patch, above 0 and at most 1.")
+        self.step = require_step(settings.step if step is None else step)
         self.mirror = mirror
         dimensions = self.configuration.dimensions
-        learned = set.intersection(*(set(model.mirror_axes) for model in models)) if mirror else set()
-        self._mirror_axes = tuple(axis + 3 - dimensions for axis in sorted(learned))
+        self._mirror_axes = tuple(axis + 3 - dimensions for axis in common_mirror_axes(models)) if mirror else ()
         self._sigma = settings.gaussian_sigma
         with enough_memory(device, TOO_LARGE):
             self.execution = choose_execution(models[0], self.patch, device)
@@ -256,10 +253,7 @@ class Predictor:
             keep(logits)
             mean = logits if mean is None else mean.add_(logits)
         if mean is None or not mean.sum().isfinite():
-            raise AutosegError(
-                f"The network's output is not a number ({self.execution.describe()})."
-                " Write precision float32 under training in the model folder's plan.json, or train the model again."
-            )
+            raise not_a_number(self.execution)
         return mean if folds == 1 else mean.div_(folds)
 
 
@@ -280,6 +274,19 @@ def require_step(step: float) -> float:
     if not 0 < step <= 1:
         raise AutosegError(f"The step {step} is not possible: it is the distance of windows as a part of the patch, above 0 and at most 1.")
     return step
+
+
+def common_mirror_axes(models: Sequence[Model]) -> tuple[int, ...]:
+    """The axes of the patch that all models, of which there is at least one, know mirrored, in order."""
+    return tuple(sorted(set.intersection(*(set(model.mirror_axes) for model in models))))
+
+
+def not_a_number(execution: Execution) -> AutosegError:
+    """What to raise where a network's output is not a number."""
+    return AutosegError(
+        f"The network's output is not a number ({execution.describe()})."
+        " Write precision float32 under training in the model folder's plan.json, or train the model again."
+    )
 
 
 def choose_execution(model: Model, patch: Shape3, device: str) -> Execution:

@@ -51,13 +51,13 @@ class Reconstructor:
     Raises
     ------
     AutosegError
-        the networks segment
+        the networks do something else
     """
 
     def __init__(self, predictor: Predictor, *, noise: float = 0.0) -> None:
         self.configuration: Configuration = predictor.configuration
         if self.configuration.task not in RECONSTRUCTIONS:
-            raise AutosegError(f"{predictor.made_by} segments: there is no reconstruction to be had.")
+            raise AutosegError(f"{predictor.made_by} is for the task {self.configuration.task}: there is no reconstruction to be had.")
         self._predictor, self._noise = predictor, noise
 
     @property

@@ -1,6 +1,5 @@
 """Many cases predicted in one go: reading, network and writing overlap, finished cases are passed over.
 
-- One thread reads and prepares the next case while the network works on this one, another writes the last; never more than that in memory.
 - What made a folder's predictions is written beside them (`predictions.json`): one configuration, or several as members, and what was done to their
   segmentations. A folder that holds predictions of another model, or files of the same names from elsewhere, is refused, so that results never
   mix and nothing is lost.
@@ -9,37 +8,30 @@
 """
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from autoseg.data.dataset import Case
-from autoseg.errors import AutosegError, counted
+from autoseg.errors import AutosegError
 from autoseg.files import read_json, require_writable, sweep, write_json
 from autoseg.imaging.image import Image, LabelMap
 from autoseg.imaging.read import stem_of
 from autoseg.imaging.write import write_image, write_labels
 from autoseg.inference.decide import Prediction
+from autoseg.inference.in_turn import Report, Timed, in_turn, read_ready
 from autoseg.inference.model_folder import Model, fold_of, weights_fingerprint
 from autoseg.inference.predictor import Predictor, Ready, Segmenter
 from autoseg.inference.probabilities import write_probabilities
 from autoseg.inference.reconstruction import Reconstructed, Reconstructor, files_of
 from autoseg.inference.record import RECORD
 from autoseg.inference.uncertainty_files import FOLDER, TABLE, UncertaintyTable, map_files, write_maps
-from autoseg.planning.plan import Plan
-from autoseg.preprocessing.source import naming, read_scan
+from autoseg.preprocessing.source import naming
 from autoseg.progress import Progress, silent
 
 if TYPE_CHECKING:
     from autoseg.inference.classes import ClassPredictor
-
-Made = TypeVar("Made")
-Given = TypeVar("Given", covariant=True)
-Report = Callable[[int, int], None]
-Timed = Callable[[str, float, float], None]
 
 
 @dataclass(frozen=True)
@@ -146,7 +138,7 @@ def predict_cases(
         _write(case, prediction, files[case.name], finish, table)
 
     waiting = [case for case in cases if overwrite or not finished(case)]
-    skipped = _in_turn(cases, waiting, lambda case: _read(case, segmenter), predict, write, progress, stage, timed)
+    skipped = in_turn(cases, waiting, lambda case: read_ready(case, segmenter), predict, write, progress, stage, timed)
     return Outcome(files, skipped)
 
 
@@ -174,53 +166,11 @@ def reconstruct_cases(
             write_image(Image(channel[None], made.image.geometry), target)
 
     waiting = [case for case in cases if overwrite or not _all_newer(case, wanted[case.name])]
-    skipped = _in_turn(
-        cases, waiting, lambda case: _read(case, reconstructor), lambda ready, report: reconstructor.predict(ready, progress=report), write, progress,
-        stage,
+    skipped = in_turn(
+        cases, waiting, lambda case: read_ready(case, reconstructor),
+        lambda ready, report: reconstructor.predict(ready, progress=report), write, progress, stage,
     )  # fmt: skip
     return Outcome({name: paths[0] for name, paths in wanted.items()}, skipped)
-
-
-def _in_turn(
-    cases: Sequence[Case],
-    waiting: Sequence[Case],
-    read: Callable[[Case], Ready],
-    predict: Callable[[Ready, Report], Made],
-    write: Callable[[Case, Made], None],
-    progress: Progress,
-    stage: str,
-    timed: Timed = lambda case, seconds, elapsed: None,
-) -> tuple[str, ...]:
-    """Predict the cases that wait, one after the other, while the next is read and the last written; names of those that do not wait."""
-    waiting_names = {case.name for case in waiting}
-    skipped = tuple(case.name for case in cases if case.name not in waiting_names)
-    progress(stage, 0, 1000 * len(waiting), f"{len(skipped)} of {counted(len(cases), 'case')} were there already" if skipped else "")
-    with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
-        upcoming = reader.submit(read, waiting[0]) if waiting else None
-        writing: Future[None] | None = None
-        begun = time.perf_counter()
-        for index, case in enumerate(waiting):
-            if upcoming is None:
-                break
-            ready = upcoming.result()
-            upcoming = reader.submit(read, waiting[index + 1]) if index + 1 < len(waiting) else None
-
-            def report(done: int, total: int, place: int = index, name: str = case.name) -> None:
-                progress(stage, 1000 * place + 1000 * done // total, 1000 * len(waiting), f"case {place + 1} of {len(waiting)}: {name}")
-
-            started = time.perf_counter()
-            with naming(case):
-                made = predict(ready, report)
-            seconds = time.perf_counter() - started
-            if writing is not None:
-                writing.result()
-            writing = writer.submit(write, case, made)
-            if upcoming is None:
-                writing.result()
-            ended = time.perf_counter()
-            timed(case.name, seconds, ended - begun)
-            begun = ended
-    return skipped
 
 
 def record_of(source: Source | Sequence[Source], rules: Sequence[Mapping[str, object]] = ()) -> dict[str, object]:
@@ -296,20 +246,6 @@ def claim(output: Path, mine: Mapping[str, object], targets: Sequence[Path], ove
             " Choose another folder with -o, or replace it with --overwrite."
         )
     write_json(record, mine)
-
-
-class _Prepares(Protocol[Given]):
-    """What makes scans ready."""
-
-    @property
-    def plan(self) -> Plan: ...
-
-    def prepare(self, image: Image) -> Given: ...
-
-
-def _read(case: Case, segmenter: _Prepares[Ready]) -> Ready:
-    with naming(case):
-        return segmenter.prepare(read_scan(case, segmenter.plan))
 
 
 def _write(case: Case, prediction: Prediction, target: Path, finish: Callable[[LabelMap], LabelMap] | None, table: UncertaintyTable | None) -> None:

@@ -13,8 +13,12 @@ import pytest
 from nibabel.affines import apply_affine
 
 import autoseg
+from autoseg.api._overlays import mark_cases
+from autoseg.data.layouts import open_dataset
 from autoseg.data.phantom import write_phantoms
 from autoseg.errors import AutosegError
+from autoseg.evaluation.localisation_file import LocalisationFile
+from autoseg.evaluation.targets import targets_learned
 from autoseg.imaging.image import Geometry, Image, LabelMap
 from autoseg.imaging.read import read_labels
 from autoseg.imaging.write import write_image, write_labels
@@ -100,6 +104,24 @@ def test_pictures_have_pixels_and_no_millimetres(tmp_path: Path) -> None:
         assert table["case"].tolist() == ["a", "a"]
         assert table.loc[0, ["voxels", "first_y", "first_x", "last_y", "last_x"]].tolist() == [12, 2, 10, 4, 13]
         assert table[[name for name in table.columns if "mm" in name]].isna().all(axis=None)
+
+
+def test_stacked_slices_have_millimetres_and_no_place_in_the_world(tmp_path: Path) -> None:
+    geometry = Geometry.of((1, 8, 10), flat=True)
+    for number in range(1, 4):
+        picture, mask = np.full((3, 1, 8, 10), 10 * number, np.float32), np.zeros((1, 8, 10), np.uint8)
+        picture[:, :, 0] = 200
+        mask[0, 2:4, 5:8] = 255 * (number > 1)
+        write_image(Image(picture, geometry), tmp_path / "kaggle_3m" / "P_1" / f"P_1_{number}.tif", dtype="uint8")
+        write_labels(LabelMap(mask, geometry), tmp_path / "kaggle_3m" / "P_1" / f"P_1_{number}_mask.tif")
+    dataset = open_dataset(tmp_path / "kaggle_3m", stack=(5.0, 1.0, 0.5))
+    (case,) = dataset.cases
+    assert case.label is not None
+    table = LocalisationFile(tmp_path / "out", targets_learned(dataset.labels, regions=False), {"P_1": case.label})
+    mark_cases([case], {"P_1": case.label}, dataset.labels, tmp_path / "out", regions=False, table=table)
+    row = pd.read_csv(table.finish()[1]).iloc[0]
+    assert row[["volume_mm3", "size_z_mm", "size_y_mm", "size_x_mm"]].tolist() == [30.0, 10.0, 2.0, 1.5]
+    assert row[[name for name in row.index if name[-5:] in ("_r_mm", "_a_mm", "_s_mm")]].isna().all()
 
 
 def test_what_does_not_belong_together_is_said(brats: Path, tmp_path: Path) -> None:

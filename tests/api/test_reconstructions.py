@@ -105,7 +105,7 @@ def test_maps_lie_on_the_scans_and_are_passed_over_the_next_time(place: Path, fo
     again = autoseg.predict(inputs, tmp_path / "out", dataset=NAME, workspace=place, configuration="autoencoder3d", device="cpu")
     assert len(again.skipped) == 4
     for option in ("probabilities", "uncertainty"):
-        with pytest.raises(AutosegError, match=f"'autoencoder3d' was trained for the task anomaly .* --{option} is for segmentations"):
+        with pytest.raises(AutosegError, match=f"autoencoder3d makes maps of anomalies, no segmentations: .* --{option}"):
             autoseg.predict(inputs, tmp_path / "o", dataset=NAME, workspace=place, configuration="autoencoder3d", device="cpu", **{option: True})
 
 
@@ -125,15 +125,15 @@ def test_noise_is_taken_away(place: Path, denoised: autoseg.Trained, tmp_path: P
 
 
 def test_what_is_for_segmentations_refuses_in_words(place: Path, found: autoseg.Trained, denoised: autoseg.Trained, tmp_path: Path) -> None:
-    with pytest.raises(AutosegError, match="autoencoder3d of Dataset007_Balls does not segment"):
+    with pytest.raises(AutosegError, match="autoencoder3d makes maps of anomalies, no segmentations: there is no Dice to compare"):
         autoseg.select("autoencoder3d", dataset=NAME, workspace=place)
     with pytest.raises(AutosegError, match="No fold of Dataset007_Balls is trained yet"):
         autoseg.select(dataset=NAME, workspace=place)
-    with pytest.raises(AutosegError, match=r"does not segment, so there is no Dice of folds .*fold_<k>/metrics\.json"):
+    with pytest.raises(AutosegError, match=r"makes maps of anomalies, no segmentations: there is no Dice of folds .*fold_<k>/metrics\.json"):
         autoseg.crossval("autoencoder3d", dataset=NAME, workspace=place)
     with pytest.raises(AutosegError, match="is validated yet"):
         autoseg.crossval(dataset=NAME, workspace=place)
-    with pytest.raises(AutosegError, match="of Dataset007_Balls do not segment, so there is no best of them"):
+    with pytest.raises(AutosegError, match="anomalies, autoencoder3d_denoising makes denoised scans, no segmentations: there is no best of them"):
         autoseg.predict(place / "raw_data" / NAME / "imagesTr", tmp_path / "out", dataset=NAME, workspace=place, device="cpu")
     maps = found.folder / "validation"
     for judge in (
@@ -141,5 +141,5 @@ def test_what_is_for_segmentations_refuses_in_words(place: Path, found: autoseg.
         lambda: autoseg.compare([maps, denoised.folder / "validation"], place / "raw_data" / NAME, output=tmp_path / "c", workspace=place),
         lambda: autoseg.ensemble([maps, denoised.folder / "validation"], tmp_path / "e", dataset=NAME, workspace=place),
     ):
-        with pytest.raises(AutosegError, match=r"holds maps of anomalies, made by autoencoder3d of .*: segmentations are asked for"):
+        with pytest.raises(AutosegError, match=r"autoencoder3d of .* makes maps of anomalies, no segmentations: what lies in"):
             judge()

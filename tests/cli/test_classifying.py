@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from autoseg.api._classify import validate_classes
+from autoseg.data.dataset import Case
+from autoseg.errors import AutosegError
+
 DATASET = "Dataset020_Phantom"
 MODEL = Path("models") / DATASET
 
@@ -96,7 +100,7 @@ def test_prediction_writes_a_table_and_goes_on_from_it(shell: Any, classified: P
     out = tmp_path / "out"
     done = shell.run("predict", "-i", unseen, "-o", out, "-c", "slices", cwd=classified)
     assert done.code == 0 and "2 cases classified" in done.out
-    assert sorted(path.name for path in out.iterdir()) == ["classification.csv", "predictions.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["classification.csv", "classification.json", "predictions.json"]
     table = (out / "classification.csv").read_text()
     assert {row["case"] for row in rows(out / "classification.csv")} == {path.name for path in unseen.iterdir()}
     kept = table.splitlines(keepends=True)
@@ -122,6 +126,22 @@ def test_a_run_that_ended_is_validated_again_and_lengthened(shell: Any, classifi
     assert (fold / "classification.csv").read_text() != before
 
 
+@pytest.mark.parametrize(("name", "metrics"), [("slices", "metrics"), ("both", "class_metrics")])
+def test_a_validation_that_breaks_off_leaves_no_numbers_of_other_weights(classified: Path, tmp_path: Path, name: str, metrics: str) -> None:
+    fold = tmp_path / name / "fold_0"
+    shutil.copytree(classified / MODEL / name / "fold_0", fold)
+    record = fold / "validation" / "predictions.json"
+    case = Case("gone", (tmp_path / "gone.nii.gz",) * 4, None, "gone")
+    files = ["classification.csv", f"{metrics}.csv", f"{metrics}.json"]
+    with pytest.raises(AutosegError, match="Case gone"):
+        validate_classes(fold, [case], "cpu")
+    assert all((fold / file).is_file() for file in files)  # of the weights that lie there
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"weights": ["other"]}))
+    with pytest.raises(AutosegError, match="Case gone"):
+        validate_classes(fold, [case], "cpu")
+    assert not any((fold / file).exists() for file in files)
+
+
 def test_grades_are_learned_of_the_cases_that_have_one(shell: Any, classified: Path, tmp_path: Path) -> None:
     place = tmp_path / "work"
     shutil.copytree(classified, place)
@@ -135,9 +155,12 @@ def test_grades_are_learned_of_the_cases_that_have_one(shell: Any, classified: P
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("crossval", "slices"), "'slices' of Dataset020_Phantom does not segment"),
-        (("select", "slices"), "slices of Dataset020_Phantom does not segment"),
-        (("predict", "-i", ".", "-o", "out", "-c", "slices", "--uncertainty"), "--uncertainty is for segmentations"),
+        (("crossval", "slices"), "slices makes tables of classes, no segmentations"),
+        (("select", "slices"), "slices makes tables of classes, no segmentations"),
+        (
+            ("predict", "-i", ".", "-o", "out", "-c", "slices", "--uncertainty"),
+            "slices makes tables of classes, no segmentations: there are no structures for --uncertainty",
+        ),
     ],
 )
 def test_what_asks_for_dice_is_refused_in_words(shell: Any, classified: Path, unseen: Path, command: tuple[str, ...], said: str) -> None:
@@ -160,4 +183,4 @@ def test_tables_of_classes_are_no_segmentations(shell: Any, classified: Path, tm
         shutil.copytree(classified / MODEL / "slices" / "fold_0" / "validation", tmp_path / name)
     last = tmp_path / "out" if command[0] == "ensemble" else classified / "raw_data" / DATASET
     done = shell.run(*command, last, cwd=tmp_path)
-    assert done.code == 1 and "holds tables of classes, made by slices" in done.err and "Traceback" not in done.err
+    assert done.code == 1 and "slices of Dataset020_Phantom makes tables of classes, no segmentations" in done.err and "Traceback" not in done.err

@@ -28,5 +28,7 @@ def test_an_autoencoder_from_recipe_to_maps(shell: Shell, planned: Path, unseen:
     assert "2 cases searched for anomalies in" in done.out
     files = sorted((tmp_path / "out").glob("*.nii.gz"))
     assert len(files) == 2 and all(np.isfinite(read_image((file,)).array).all() for file in files)
-    assert "holds maps of anomalies" in shell.fails("evaluate", "-p", tmp_path / "out", "-r", planned / "raw_data" / DATASET, cwd=planned)
-    assert "does not segment" in shell.fails("select", "autoencoder3d", cwd=planned)
+    assert "autoencoder3d of Dataset020_Phantom makes maps of anomalies, no segmentations" in shell.fails(
+        "evaluate", "-p", tmp_path / "out", "-r", planned / "raw_data" / DATASET, cwd=planned
+    )
+    assert "autoencoder3d makes maps of anomalies, no segmentations" in shell.fails("select", "autoencoder3d", cwd=planned)

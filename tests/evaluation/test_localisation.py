@@ -115,3 +115,12 @@ def test_what_is_absent_is_null_and_no_mask_is_no_place() -> None:
     assert plain["box"] is None and plain["centroid"] is None
     with pytest.raises(ValueError, match="empty"):
         place_of(np.zeros((2, 2, 2), bool), Geometry.of((2, 2, 2)))
+
+
+def test_stacked_slices_have_a_volume_and_no_place_in_the_world() -> None:
+    labels = labels_of((4, 6, 8), [(np.s_[1:3, 2:4, 3:5], 1)], Geometry.of((4, 6, 8), (5.0, 1.0, 0.5)))
+    (found,) = localise(labels, [Target("one", (1,))], placed=False)
+    assert found.whole is not None and found.parts == (found.whole,)
+    assert (found.whole.size, found.whole.content, found.whole.world) == ((10.0, 2.0, 1.0), 20.0, None)
+    plain = as_json(found)
+    assert (plain["volume_mm3"], plain["area_mm2"], plain["centroid_ras_mm"], plain["box_ras_mm"]) == (20.0, None, None, None)

@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,10 +84,43 @@ def test_a_table_that_a_kill_left_behind_is_written_anew(tmp_path: Path) -> None
     assert len(pd.read_csv(tmp_path / "localisation.csv")) == 4
 
 
-@pytest.mark.parametrize(("name", "content"), [("localisation.json", "[1]"), ("localisation.json", "{}"), ("localisation.csv", "a,b")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("localisation.json", "[1]"),
+        ("localisation.json", "{}"),
+        ("localisation.json", '{"coordinates": {}, "structures": [], "cases": [1]}'),
+        ("localisation.csv", "a,b"),
+    ],
+)
 def test_files_of_others_are_refused(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(AutosegError, match="--overwrite"):
         require_ours(tmp_path)
     require_ours(tmp_path, overwrite=True)
     assert (tmp_path / name).read_text() == content
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda entry: entry.pop("segmentation"),
+        lambda entry: entry.pop("structures"),
+        lambda entry: entry.update(structures=[]),
+        lambda entry: entry["structures"].update(one=3),
+        lambda entry: entry["structures"]["one"].pop("parts"),
+        lambda entry: entry["structures"]["one"]["parts"][1].pop("box"),
+        lambda entry: entry["structures"]["one"]["parts"][1].update(box=[1, 2]),
+        lambda entry: entry["structures"]["one"].update(centroid=4.0),
+    ],
+)
+def test_a_damaged_entry_is_named(tmp_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
+    fill(tmp_path, {"a": 1, "b": 2})
+    path = tmp_path / "localisation.json"
+    content = json.loads(path.read_text())
+    damage(content["cases"]["b"])
+    path.write_text(json.dumps(content))
+    for take in (lambda: require_ours(tmp_path), lambda: LocalisationFile(tmp_path, TARGETS, {})):
+        with pytest.raises(AutosegError, match=r"localisation\.json is damaged where it speaks of b\. .*--overwrite"):
+            take()
+    assert "a" not in LocalisationFile(tmp_path, TARGETS, {}, afresh=True)

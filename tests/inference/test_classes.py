@@ -1,4 +1,4 @@
-"""Scans classified: windows and slices against the obvious loop, how they are put together, and the table that keeps them."""
+"""Scans classified: windows and slices against the obvious loop, and how they are put together."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,11 @@ from torch import Tensor, nn
 
 from autoseg.errors import AutosegError
 from autoseg.imaging.image import Geometry, Image, Shape3
-from autoseg.inference.class_table import read_table, table_text
-from autoseg.inference.classes import Classified, ClassPredictor, together
+from autoseg.inference.classes import ClassPredictor, together
 from autoseg.inference.model_folder import Model
 from autoseg.planning.plan import Classification, Plan, validate_plan
 
 GRADE = {"target": "grade", "classes": ["LGG", "HGG"]}
-CLASSES = ("absent", "present")
 
 
 class Sees(nn.Module):
@@ -138,25 +136,3 @@ def test_parts_are_put_together_by_what_is_meant() -> None:
     parts = np.array([[0.9, 0.1], [0.4, 0.6]])
     assert together(parts, Classification()).tolist() == [0.4, 0.6]
     assert together(parts, Classification.model_validate(GRADE)) == pytest.approx([0.65, 0.35])
-
-
-def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    found = {"b": Classified((0.25, 0.75), {4: (0.25, 0.75), 11: (0.5, 0.5)}), "a": Classified((1.0, 0.0))}
-    path = tmp_path / "classification.csv"
-    path.write_text(table_text(found, CLASSES))
-    assert read_table(path, CLASSES) == found
-    assert path.read_text().splitlines()[:3] == [
-        "case,slice,p_absent,p_present,decision", "b,4,0.250000,0.750000,present", "b,11,0.500000,0.500000,absent",
-    ]  # fmt: skip
-    known = table_text(found, CLASSES, {"b": {4: "present", None: "present"}, "a": {}}).splitlines()
-    assert [line.rsplit(",", 1)[1] for line in known] == ["truth", "present", "", "present", ""]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"), [("", "it lacks the columns"), ("case,slice,p_LGG,p_HGG,decision\n", "it lacks the columns"), ("a,,x,0,absent\n", "no table")]
-)
-def test_another_table_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "classification.csv"
-    path.write_text(text if said != "no table" else "case,slice,p_absent,p_present,decision\n" + text)
-    with pytest.raises(AutosegError, match="numbers" if said == "no table" else said):
-        read_table(path, CLASSES)

@@ -150,5 +150,5 @@ def test_cases_are_passed_over_that_are_there(small_plan: Plans, tmp_path: Path)
 
 
 def test_networks_that_segment_are_refused(small_plan: Plans, random_model: Callable[..., Model]) -> None:
-    with pytest.raises(AutosegError, match="segments: there is no reconstruction"):
+    with pytest.raises(AutosegError, match="for the task segmentation: there is no reconstruction"):
         Reconstructor(Predictor([random_model(small_plan())], "cpu"))
