@@ -41,7 +41,7 @@ from autoseg.inference.ensembling import mean_argmax, mean_regions
 from autoseg.inference.probabilities import ProbabilityFile
 from autoseg.inference.uncertainty import Gauge
 from autoseg.planning.plan import Plan
-from autoseg.preprocessing.case import Placement
+from autoseg.preprocessing.placement import Placement
 from autoseg.workspace import Workspace
 
 ERROR = "error"

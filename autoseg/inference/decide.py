@@ -28,7 +28,7 @@ from autoseg.inference.logits import Logits
 from autoseg.inference.scratch import Waiting
 from autoseg.inference.uncertainty import Gauge, Uncertainty
 from autoseg.planning.plan import Plan
-from autoseg.preprocessing.case import Placement
+from autoseg.preprocessing.placement import Placement
 from autoseg.threads import map_in_order
 
 STEPS = 256  # probabilities are multiples of 1 / STEPS, which float16 holds exactly

@@ -14,7 +14,7 @@ from torch import Tensor
 from autoseg.imaging.resample import Planes, limits_of
 from autoseg.inference.scratch import Waiting
 from autoseg.planning.plan import Configuration
-from autoseg.preprocessing.case import Placement, logits_to_scan_shape
+from autoseg.preprocessing.placement import Placement, logits_to_scan_shape
 
 
 @dataclass(frozen=True)

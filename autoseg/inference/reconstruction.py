@@ -26,7 +26,8 @@ from autoseg.inference.predictor import TOO_LARGE, Predictor
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.schema.configuration import channel_positions
 from autoseg.planning.schema.tasks import RECONSTRUCTIONS
-from autoseg.preprocessing.case import Placement, ReadyCase, logits_to_scan_shape
+from autoseg.preprocessing.case import ReadyCase
+from autoseg.preprocessing.placement import Placement, logits_to_scan_shape
 
 STEPS = 1024
 NOISE_SEED = 20_240_229  # of the noise that a validation adds, the same in every run

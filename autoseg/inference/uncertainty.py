@@ -22,7 +22,7 @@ from torch import Tensor
 
 from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Plan
-from autoseg.preprocessing.case import Placement
+from autoseg.preprocessing.placement import Placement
 
 GENEROUS, STRICT = 0.25, 0.75  # probabilities above which a structure is suspected, and sure
 

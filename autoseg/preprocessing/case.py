@@ -4,14 +4,12 @@
 - What does not depend on the configuration, the crop above all, is done once for all of them: the crop is that of all channels, also for a
   configuration that sees some. One that resizes whole images does not crop.
 - Where a channel is equalised, which no linear map does, the image is stored as what comes out.
-- What undoes the steps is kept beside the voxels, so that a prediction lands exactly where the scan was.
+- What undoes the steps (`placement.py`) is kept beside the voxels, so that a prediction lands exactly where the scan was.
 - Class -1 marks voxels that nobody annotated.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,43 +17,14 @@ from numpy.typing import NDArray
 
 from autoseg.errors import PlanError
 from autoseg.imaging import crop
-from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3, Spacing3
+from autoseg.imaging.image import Geometry, Image, LabelMap, Shape3
 from autoseg.imaging.normalize import Linear
-from autoseg.imaging.resample import coarse_axis, resample, resample_labels
+from autoseg.imaging.resample import resample, resample_labels
 from autoseg.planning.plan import Configuration, Plan
-from autoseg.planning.schema.configuration import MOST_VOXELS, channel_positions
+from autoseg.planning.schema.configuration import channel_positions
 from autoseg.preprocessing.intensities import equalized, equalizes, linear_map
 from autoseg.preprocessing.packed import Packed, pack_steps, pack_whole_numbers
-
-Voxel = TypeVar("Voxel", bound=np.generic)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How ready voxels lie in the scan they came from.
-
-    Attributes
-    ----------
-    geometry : the scan's own
-    box : the cropped part, in the scan's axis order
-    transpose : axis order of the ready voxels in terms of the scan's
-    cropped_shape : voxels of the cropped, transposed scan before resampling
-    cropped_spacing : its spacing in millimetres
-    ready_spacing : the spacing after resampling
-    """
-
-    geometry: Geometry
-    box: tuple[slice, slice, slice]
-    transpose: tuple[int, int, int]
-    cropped_shape: Shape3
-    cropped_spacing: Spacing3
-    ready_spacing: Spacing3
-
-    def restore(self, voxels_ZYX: NDArray[Voxel], outside: float = 0) -> NDArray[Voxel]:
-        """Put classes, or other numbers, at `cropped_shape` back into the scan's grid; the background (0), or `outside`, beyond the box."""
-        full = np.full(self.geometry.shape, outside, dtype=voxels_ZYX.dtype)
-        full[self.box] = voxels_ZYX.transpose(np.argsort(self.transpose))
-        return full
+from autoseg.preprocessing.placement import Placement, is_whole, nearest_axis, placement_of, whole_box
 
 
 @dataclass(frozen=True)
@@ -142,18 +111,13 @@ def prepare(image: Image, labels: LabelMap | None, plan: Plan, configuration: Co
     return ReadyCase(ready, classes, placement, maps=maps, outside=cropped.outside)
 
 
-def is_whole(configuration: Configuration) -> bool:
-    """Whether a configuration begins with the whole scan, not with what is cropped to what is not zero."""
-    return configuration.resampling.resize is not None
-
-
 def crop_case(image: Image, labels: LabelMap | None, plan: Plan, *, whole: bool = False) -> CroppedCase:
     """Crop and transpose one case; parameters and errors as for `prepare`. `whole`: transpose it only, for configurations that are `is_whole`."""
     names = plan.dataset.channel_names
     if len(image.array) != len(names):
         raise PlanError(f"The scan has {len(image.array)} channels, the plan wants {len(names)}: {', '.join(names)}.")
     mask = crop.nonzero_mask(image.array)
-    box, order = _whole_box(image.geometry) if whole else crop.bounding_box(mask), plan.transpose_forward
+    box, order = whole_box(image.geometry) if whole else crop.bounding_box(mask), plan.transpose_forward
     inside = np.ascontiguousarray(mask[box].transpose(order))
     channels = tuple(np.ascontiguousarray(channel[box].transpose(order)) for channel in image.array)
     classes = None if labels is None else _native_classes(labels, box, plan)
@@ -181,13 +145,13 @@ def way(cropped: CroppedCase, configuration: Configuration) -> Hashable:
     if ready_shape == placement.cropped_shape:
         return rules, cut
     resampling = configuration.resampling
-    return rules, cut, ready_shape, resampling.image_order, resampling.label_order, _nearest_axis(placement, configuration)
+    return rules, cut, ready_shape, resampling.image_order, resampling.label_order, nearest_axis(placement, configuration)
 
 
 def place(image: Image, plan: Plan, configuration: Configuration) -> tuple[Placement, Shape3]:
     """Where the ready voxels of a scan lie in it, and how many there are along Z, Y, X; without making them."""
-    box = _whole_box(image.geometry) if is_whole(configuration) else crop.bounding_box(crop.nonzero_mask(image.array))
-    return _placement(image.geometry, box, plan.transpose_forward, configuration)
+    box = whole_box(image.geometry) if is_whole(configuration) else crop.bounding_box(crop.nonzero_mask(image.array))
+    return placement_of(image.geometry, box, plan.transpose_forward, configuration)
 
 
 def classes_on_grid(labels: LabelMap, placement: Placement, ready_shape: Shape3, plan: Plan, configuration: Configuration) -> NDArray[np.int16]:
@@ -205,41 +169,8 @@ def classes_on_grid(labels: LabelMap, placement: Placement, ready_shape: Shape3,
     return _resampled_classes(_native_classes(labels, placement.box, plan), placement, ready_shape, plan, configuration)
 
 
-def logits_to_scan_shape(placement: Placement, configuration: Configuration) -> tuple[Shape3, int | None]:
-    """The shape that logits are resampled to, and the axis along which they are taken from the nearest voxel."""
-    rules = configuration.resampling
-    return placement.cropped_shape, coarse_axis(placement.ready_spacing, placement.cropped_spacing, rules.separate_axis_above)
-
-
 def _place(cropped: CroppedCase, configuration: Configuration) -> tuple[Placement, Shape3]:
-    return _placement(cropped.geometry, cropped.box, cropped.transpose, configuration)
-
-
-def _placement(geometry: Geometry, box: crop.Box, order: tuple[int, int, int], configuration: Configuration) -> tuple[Placement, Shape3]:
-    """Placement and ready shape."""
-    if is_whole(configuration) and box != _whole_box(geometry):
-        raise ValueError("the whole of a scan is resized, and this was cropped")
-    spacing = _reorder(geometry.spacing, order)
-    shape = _shape3(box[axis].stop - box[axis].start for axis in order)
-    ready_shape, ready_spacing = _ready_grid(shape, spacing, configuration)
-    return Placement(geometry, box, order, shape, spacing, ready_spacing), ready_shape
-
-
-def _ready_grid(shape: Shape3, spacing: Spacing3, configuration: Configuration) -> tuple[Shape3, Spacing3]:
-    """What voxels of one shape and spacing become; in 2D slices stay where they are."""
-    resize = configuration.resampling.resize
-    if resize is None:
-        target = _target_spacing(configuration, spacing)
-        ready_shape = _shape3(max(1, round(size * old / new)) for size, old, new in zip(shape, spacing, target, strict=True))
-        wanted, own = (" x ".join(f"{size:g}" for size in sizes) for sizes in (target, spacing))
-        how, mend = f"At the plan's spacing of {wanted} mm", f"its own is {own} mm. Correct the spacing in the plan."
-    else:
-        ready_shape = _shape3((*shape[: 3 - len(resize)], *resize))
-        target = _spacing3(size * old / new for size, old, new in zip(shape, spacing, ready_shape, strict=True))
-        how, mend = f"With every slice resized to {resize[-2]} x {resize[-1]}", "correct resampling.resize in the plan."
-    if prod(ready_shape) > MOST_VOXELS:
-        raise PlanError(f"{how} it would have {prod(ready_shape):.2g} voxels, more than any computer can hold; {mend}")
-    return ready_shape, target
+    return placement_of(cropped.geometry, cropped.box, cropped.transpose, configuration)
 
 
 def _image(
@@ -252,7 +183,7 @@ def _image(
         linear(equalized(channel, rule), out=result)
         if outside is not None:
             np.copyto(result, 0, where=outside)
-    order, nearest = configuration.resampling.image_order, _nearest_axis(placement, configuration)
+    order, nearest = configuration.resampling.image_order, nearest_axis(placement, configuration)
     resampled: NDArray[np.float32] = resample(torch.from_numpy(normalized), ready_shape, order=order, nearest_axis=nearest).numpy()
     return resampled
 
@@ -291,39 +222,8 @@ def _resampled_classes(
 ) -> NDArray[np.int16]:
     if native_ZYX.shape == ready_shape:
         return native_ZYX
-    order, nearest = configuration.resampling.label_order, _nearest_axis(placement, configuration)
+    order, nearest = configuration.resampling.label_order, nearest_axis(placement, configuration)
     classes: NDArray[np.int16] = resample_labels(
         torch.from_numpy(native_ZYX), ready_shape, len(plan.labels.values), order=order, nearest_axis=nearest
     ).numpy()  # fmt: skip
     return classes
-
-
-def _nearest_axis(placement: Placement, configuration: Configuration) -> int | None:
-    """The axis that is not interpolated on the way from the scan to the ready voxels."""
-    return coarse_axis(placement.cropped_spacing, placement.ready_spacing, configuration.resampling.separate_axis_above)
-
-
-def _target_spacing(configuration: Configuration, spacing: Spacing3) -> Spacing3:
-    if configuration.dimensions == 2:  # slices stay where they are
-        return spacing[0], configuration.spacing[0], configuration.spacing[1]
-    z, y, x = configuration.spacing
-    return z, y, x
-
-
-def _whole_box(geometry: Geometry) -> crop.Box:
-    z, y, x = (slice(0, size) for size in geometry.shape)
-    return z, y, x
-
-
-def _reorder(values: Spacing3, order: tuple[int, int, int]) -> Spacing3:
-    return values[order[0]], values[order[1]], values[order[2]]
-
-
-def _spacing3(sizes: Iterable[float]) -> Spacing3:
-    z, y, x = sizes
-    return z, y, x
-
-
-def _shape3(sizes: Iterable[int]) -> Shape3:
-    z, y, x = sizes
-    return z, y, x

@@ -11,7 +11,8 @@ from concurrent.futures import as_completed
 
 from autoseg.data.dataset import Case
 from autoseg.planning.plan import Plan
-from autoseg.preprocessing.case import crop_case, is_whole, pack, way
+from autoseg.preprocessing.case import crop_case, pack, way
+from autoseg.preprocessing.placement import is_whole
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation
 from autoseg.preprocessing.store import CaseStore
 from autoseg.progress import Progress, silent

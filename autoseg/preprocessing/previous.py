@@ -18,8 +18,9 @@ from autoseg.errors import AutosegError, GeometryMismatch, listing
 from autoseg.imaging.image import LabelMap, Shape3, require_same_grid
 from autoseg.imaging.read import read_labels
 from autoseg.planning.plan import Configuration, Plan
-from autoseg.preprocessing.case import Placement, classes_on_grid, place
+from autoseg.preprocessing.case import classes_on_grid, place
 from autoseg.preprocessing.dataset import make_each
+from autoseg.preprocessing.placement import Placement
 from autoseg.preprocessing.previous_store import PreviousStore
 from autoseg.preprocessing.source import naming, read_scan
 from autoseg.progress import Progress, silent

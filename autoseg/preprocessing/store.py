@@ -25,9 +25,10 @@ from autoseg.files import link, read_json, write_json
 from autoseg.imaging.image import Shape3
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.arrays import ArrayOnDisk, Memory, in_few_bytes, write_array
-from autoseg.preprocessing.case import PackedCase, ReadyCase, is_whole
+from autoseg.preprocessing.case import PackedCase, ReadyCase
 from autoseg.preprocessing.foreground import Locations, read_locations, write_locations
 from autoseg.preprocessing.packed import open_image, write_image
+from autoseg.preprocessing.placement import is_whole
 
 FORMAT = 3
 

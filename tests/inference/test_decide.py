@@ -19,7 +19,7 @@ from autoseg.imaging.resample import Planes, resample
 from autoseg.inference.decide import Prediction, decide
 from autoseg.inference.logits import Logits, in_memory, on_disk
 from autoseg.planning.plan import Plan
-from autoseg.preprocessing.case import Placement, logits_to_scan_shape
+from autoseg.preprocessing.placement import Placement, logits_to_scan_shape
 
 Plans, Shape = Callable[..., Plan], tuple[int, int, int]
 REGIONS: dict[str, Any] = {"regions": {"WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}, "region_order": [2, 1, 4]}

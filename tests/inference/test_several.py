@@ -29,7 +29,7 @@ from autoseg.inference.several import Several, place_together
 from autoseg.inference.sliding_window import predict_logits
 from autoseg.networks.weights import weights_of
 from autoseg.planning.plan import Plan, validate_plan, write_plan
-from autoseg.preprocessing.case import logits_to_scan_shape
+from autoseg.preprocessing.placement import logits_to_scan_shape
 
 Plans, Models = Callable[..., Plan], Callable[..., Model]
 REGIONS: dict[str, Any] = {"regions": {"WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}, "region_order": [2, 1, 4]}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from autoseg.imaging.image import Geometry
 from autoseg.inference.uncertainty import GENEROUS, STRICT, Gauge, Uncertainty, binary_entropy, entropy
 from autoseg.planning.plan import Plan
-from autoseg.preprocessing.case import Placement
+from autoseg.preprocessing.placement import Placement
 
 Plans = Callable[..., Plan]
 REGIONS: dict[str, Any] = {"regions": {"WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}, "region_order": [2, 1, 4]}

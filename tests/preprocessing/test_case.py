@@ -15,7 +15,8 @@ from autoseg.imaging import normalize
 from autoseg.imaging.image import Geometry, Image, LabelMap
 from autoseg.imaging.resample import resample, resample_labels
 from autoseg.planning.plan import Plan, validate_plan
-from autoseg.preprocessing.case import crop_case, logits_to_scan_shape, pack, place, prepare, way
+from autoseg.preprocessing.case import crop_case, pack, place, prepare, way
+from autoseg.preprocessing.placement import logits_to_scan_shape
 
 Plans = Callable[..., Plan]
 BOX = (slice(2, 9), slice(1, 11), slice(3, 12))

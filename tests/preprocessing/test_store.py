@@ -14,7 +14,8 @@ from autoseg.errors import AutosegError, PlanError
 from autoseg.imaging.image import Geometry
 from autoseg.planning.plan import Plan
 from autoseg.preprocessing.arrays import ArrayOnDisk, write_array
-from autoseg.preprocessing.case import Placement, ReadyCase
+from autoseg.preprocessing.case import ReadyCase
+from autoseg.preprocessing.placement import Placement
 from autoseg.preprocessing.store import CaseStore, settings_key, store_name
 
 FILES = ("image.b2nd", "classes.b2nd", "foreground.npz", "json")

@@ -14,7 +14,7 @@ from augmentation_peers import BOX, CHANNELS, FACTS, PATCH, RANGES, facts, scan
 from scipy.stats import ks_2samp
 
 from autoseg.training import augment, moving
-from autoseg.training.batches import cut
+from autoseg.training.places import cut
 
 PEER = json.loads((Path(__file__).parent / "data" / "batchgenerators.json").read_text(encoding="utf-8"))["facts"]
 COUNT, DOUBT = 300, 1e-3

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from autoseg.errors import AutosegError, PlanError
 from autoseg.preprocessing.foreground import annotated_voxels, foreground_locations
 from autoseg.preprocessing.store import CaseStore, StoredCase
-from autoseg.training.batches import Batch, PatchSource, cut, patch_start, stream
+from autoseg.training.batches import Batch, PatchSource, stream
 from autoseg.training.draws import draw as make_draw
+from autoseg.training.places import cut, patch_start
 
 
 def same(one: Batch, other: Batch) -> bool:
