@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoseg.api._meaning import Meaning, meaning_named, meaning_of, meaning_recorded
 from autoseg.api._members import record_in, require_segmentations
+from autoseg.api._output import require_elsewhere
 from autoseg.data.dataset import Case, Labels
 from autoseg.data.inputs import find_all_cases
 from autoseg.data.layouts import open_dataset, recognise
 from autoseg.data.references import find_references
 from autoseg.errors import AutosegError, listing
 from autoseg.evaluation.evaluate import labels_from_values
-from autoseg.imaging.image import Spacing3
 from autoseg.imaging.sources import LabelSource
 from autoseg.workspace import Workspace
 
@@ -38,16 +39,6 @@ class Given:
     regions: bool
 
 
-@dataclass(frozen=True)
-class _Meaning:
-    """What is known of a dataset."""
-
-    labels: Labels
-    regions: bool
-    channel_names: tuple[str, ...]
-    stack: Spacing3 | None
-
-
 def find_given(sources: Sequence[Path], folder: Path, output: Path, dataset: str | None, place: Workspace, notify: Callable[[str], None]) -> Given:
     """Pair scans with segmentations by their cases' names; those without a partner are reported.
 
@@ -63,16 +54,15 @@ def find_given(sources: Sequence[Path], folder: Path, output: Path, dataset: str
     Raises
     ------
     AutosegError
-        nothing was found, or no scan has a segmentation; results would lie among the scans
+        nothing was found, no scan has a segmentation, or the labels of several datasets differ; results would lie among the scans
     """
-    if any(one.is_dir() and one.resolve() == output.resolve() for one in sources):
-        raise AutosegError(f"{output} is the folder that the scans lie in. Choose another with -o, so that no picture is taken for a scan.")
+    require_elsewhere(output, sources)
     meaning = _meaning(dataset, folder, place)
     known = find_references(folder, stack=meaning.stack if meaning else None)
     own = [open_dataset(one) for one in sources if one.is_dir() and recognise(one)] if meaning is None else []
     if meaning is None and own and len(own) == len(sources):
         cases = [case for one in own for case in one.cases]
-        meaning = _Meaning(own[0].labels, bool(own[0].labels.region_order), own[0].channel_names, None)
+        meaning = meaning_of(own)
     else:
         cases = _cases(sources, meaning)
     there = {case.name: case for case in cases}
@@ -97,25 +87,14 @@ def find_given(sources: Sequence[Path], folder: Path, output: Path, dataset: str
     return Given(tuple(there[name] for name in paired), chosen, labels, meaning is not None and meaning.regions)
 
 
-def _meaning(dataset: str | None, folder: Path, place: Workspace) -> _Meaning | None:
+def _meaning(dataset: str | None, folder: Path, place: Workspace) -> Meaning | None:
     """Of the dataset that was named, or that the segmentations' record names."""
-    require_segmentations(folder if folder.is_dir() else folder.parent)
-    record = record_in(folder if folder.is_dir() else folder.parent)
-    name = place.resolve(dataset) if dataset is not None else Path(str(record.get("dataset"))).name if record else None
-    if name is None:
-        return None
-    if place.plan(name).is_file():
-        from autoseg.planning.plan import read_plan  # its schema takes a sixth of a second
-
-        plan = read_plan(place.plan(name))
-        return _Meaning(plan.labels, plan.learns_regions, plan.dataset.channel_names, plan.dataset.stack)
-    if dataset is None:
-        return None
-    raw = open_dataset(place.raw(name))
-    return _Meaning(raw.labels, bool(raw.labels.region_order), raw.channel_names, raw.stack)
+    inside = folder if folder.is_dir() else folder.parent
+    require_segmentations(inside)
+    return meaning_named(dataset, place) if dataset is not None else meaning_recorded(record_in(inside), place)
 
 
-def _cases(sources: Sequence[Path], meaning: _Meaning | None) -> list[Case]:
+def _cases(sources: Sequence[Path], meaning: Meaning | None) -> list[Case]:
     if meaning is not None:
         return find_all_cases(sources, meaning.channel_names, stack=meaning.stack)
     try:

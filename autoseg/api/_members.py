@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoseg.api._meaning import meaning_named, meaning_recorded
 from autoseg.api._tasks import require_segmenting
 from autoseg.data.dataset import Labels
 from autoseg.data.description import read_dataset_json
-from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError, GeometryMismatch, listing
 from autoseg.evaluation.evaluate import label_files
 from autoseg.files import read_record
@@ -83,10 +83,7 @@ def find_members(folders: Sequence[Path], labels: Labels | None, place: Workspac
 
 def labels_named(dataset: str, place: Workspace) -> Labels:
     """The labels of a dataset of the workspace, from its plan or else its raw data."""
-    from autoseg.planning.plan import read_plan  # its schema takes a sixth of a second
-
-    name = place.resolve(dataset)
-    return read_plan(place.plan(name)).labels if place.plan(name).is_file() else open_dataset(place.raw(name)).labels
+    return meaning_named(dataset, place).labels
 
 
 def record_in(folder: Path) -> dict[str, Any] | None:
@@ -114,12 +111,8 @@ def require_segmentations(folder: Path) -> None:
 
 def labels_recorded(record: dict[str, Any] | None, place: Workspace) -> Labels | None:
     """The labels of the dataset that a record names, where the workspace has its plan."""
-    plan = place.plan(Path(str(record.get("dataset"))).name) if record else None
-    if plan is None or not plan.is_file():
-        return None
-    from autoseg.planning.plan import read_plan
-
-    return read_plan(plan).labels
+    meaning = meaning_recorded(record, place)
+    return meaning.labels if meaning else None
 
 
 def require_probabilities(members: Sequence[Member]) -> Labels:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.api._models import Chosen, choose_models
+from autoseg.api._output import require_elsewhere
 from autoseg.api._tasks import DONE, SEGMENTATION, require_segmenting
 from autoseg.api._validate_reconstruction import place_reconstructor
 from autoseg.data.dataset import Case
 from autoseg.data.inputs import find_all_cases
-from autoseg.errors import AutosegError, listing
+from autoseg.errors import listing
 from autoseg.evaluation.postprocessing import apply_rules
 from autoseg.files import require_writable, sweep
 from autoseg.inference.cascade import TrainedFolds, load_trained, trained_on_others
@@ -259,20 +260,6 @@ def _predicted(
         tuple(dict.fromkeys(fold for source in made_by for fold in source.folds)), rules, uncertainty, (), classes, execution,
         time.monotonic() - started, made_by[0].task,
     )  # fmt: skip
-
-
-def require_elsewhere(target: Path, sources: Sequence[Path]) -> None:
-    """Make sure that results are not written among scans.
-
-    Raises
-    ------
-    AutosegError
-        they would be
-    """
-    if any(one.is_dir() and one.resolve() == target.resolve() for one in sources):
-        raise AutosegError(
-            f"{target} is the folder that the scans lie in; next time its segmentations would be taken for scans. Choose another with -o."
-        )
 
 
 def _require_no_classes(trained: TrainedFolds, **wanted: bool) -> None:

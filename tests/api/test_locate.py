@@ -147,6 +147,17 @@ def test_what_does_not_belong_together_is_said(brats: Path, tmp_path: Path) -> N
         autoseg.locate(brats, tmp_path / "taken", segmentations=brats)
 
 
+def test_datasets_whose_labels_differ_are_not_taken_together(brats: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    image, labels = Image(np.ones((1, 8, 8, 8), np.float32), Geometry.of((8, 8, 8))), LabelMap(np.ones((8, 8, 8), np.uint8), Geometry.of((8, 8, 8)))
+    write_image(image, raw / "imagesTr" / "a_0000.nii.gz")
+    write_labels(labels, raw / "labelsTr" / "a.nii.gz")
+    facts = {"channel_names": {"0": "T1"}, "labels": {"background": 0, "ball": 1}, "numTraining": 1, "file_ending": ".nii.gz"}
+    (raw / "dataset.json").write_text(json.dumps(facts))
+    with pytest.raises(AutosegError, match=r"The labels of .*Phantom mean something else than those of .*raw\. .*-d"):
+        autoseg.locate([brats, raw], tmp_path / "both", segmentations=brats)
+
+
 def test_predicting_with_overlays_and_locating_go_together(workspace: Path, shrink: Callable[[Path], None], tmp_path: Path) -> None:
     planned = autoseg.plan(NAME, workspace=workspace, preset="cpu", preprocess=False)
     shrink(planned.path)
