@@ -4,6 +4,7 @@
 - Channels are matched by name wherever the layout names them, so that a model never gets its modalities in another order; only files
   that carry bare numbers are taken in the order of their numbers.
 - All incomplete cases are listed at once.
+- A model of stacked slices takes folders of patients: a picture alone does not tell which volume it is of, nor where in it.
 """
 
 import os
@@ -17,7 +18,7 @@ from autoseg.data.layouts import brats, coco, decathlon, lgg, nnunet
 from autoseg.data.layouts._brats_folder import CHANNELS, canonical, case_folders, read_case_folder, single_case_name
 from autoseg.data.layouts._description import FILE_NAME, read_channel_names, read_description
 from autoseg.data.layouts._folder import describe, image_files, is_picture, known_endings
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, listing
 from autoseg.imaging.image import Spacing3
 from autoseg.imaging.read import suffix_of
 from autoseg.imaging.sources import Picture
@@ -34,7 +35,7 @@ def find_cases(source: Path, channel_names: Sequence[str], *, layout: str | None
         `<case>_0000.ext`, `<case>_<channel name>.ext` or `<case>.ext` (one channel, or all channels in one file), or one file
     channel_names : the model's channels, in its order
     layout : "nnunet", "decathlon", "coco", "lgg", "brats" or "files"; None recognises it
-    stack : millimetres along Z, Y, X where the model learned volumes of a patient's slices
+    stack : millimetres along Z, Y, X where the model learned volumes of a patient's slices; single pictures are refused then
 
     Returns
     -------
@@ -43,7 +44,7 @@ def find_cases(source: Path, channel_names: Sequence[str], *, layout: str | None
     Raises
     ------
     AutosegError
-        nothing was found, a channel is missing, names of channels do not agree, or two cases share a name
+        nothing was found, a channel is missing, names of channels do not agree, two cases share a name, or pictures are no patient's slices
     """
     names = tuple(channel_names)
     if layout not in (None, "lgg", *_READERS):
@@ -53,9 +54,9 @@ def find_cases(source: Path, channel_names: Sequence[str], *, layout: str | None
     if source.is_file():
         if suffix_of(source) is None:
             raise AutosegError(f"{source} is no image that can be read. Known endings are {known_endings()}.")
-        return _pictures(group_files([source], names), names)
+        return _from_loose([source], names, stack)
     found = layout or _recognise(source, names)
-    return lgg.to_predict(source, stack=stack) if found == "lgg" else _READERS[found](source, names)
+    return lgg.to_predict(source, stack=stack) if found == "lgg" else _require_volumes(_READERS[found](source, names), stack)
 
 
 def find_all_cases(sources: Sequence[Path], channel_names: Sequence[str], *, stack: Spacing3 | None = None) -> list[Case]:
@@ -75,7 +76,7 @@ def find_all_cases(sources: Sequence[Path], channel_names: Sequence[str], *, sta
         found = [(source, find_cases(source, channel_names, stack=stack)) for source in sources]
     else:
         found = [(source, find_cases(source, channel_names, stack=stack)) for source in sources if source not in files]
-        found.append((files[0].parent, _pictures(group_files(files, tuple(channel_names)), tuple(channel_names))))
+        found.append((files[0].parent, _from_loose(files, tuple(channel_names), stack)))
     origin: dict[str, Path] = {}
     for source, cases in found:
         for case in cases:
@@ -193,6 +194,22 @@ def _pictures(cases: Sequence[Case], names: Names) -> list[Case]:
 
 def _has_case_folders(source: Path) -> bool:
     return not read_case_folder(source).modalities and brats.recognises(source)
+
+
+def _from_loose(files: Sequence[Path], names: Names, stack: Spacing3 | None) -> list[Case]:
+    return _require_volumes(_pictures(group_files(files, names), names), stack)
+
+
+def _require_volumes(cases: list[Case], stack: Spacing3 | None) -> list[Case]:
+    """The same cases; of a model of stacked slices none may be a picture."""
+    single = [file for case in cases for file in case.scans if is_picture(file)] if stack else []
+    if single:
+        named = listing(file.name for file in single)
+        raise AutosegError(
+            f"The model learned volumes of a patient's slices, and {named} in {single[0].parent} would each be a volume of its own."
+            " Give the patient's folder, or the one above, with files <patient>/<patient>_1.tif, <patient>/<patient>_2.tif, ..."
+        )
+    return cases
 
 
 def _from_files(source: Path, names: Names) -> list[Case]:

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from autoseg.data.check import check
 from autoseg.data.folds import make_folds
-from autoseg.data.inputs import find_cases
+from autoseg.data.inputs import find_all_cases, find_cases
 from autoseg.data.layouts import lgg, open_dataset
 from autoseg.data.references import find_references
 from autoseg.errors import AutosegError
@@ -127,6 +127,24 @@ def test_predictions_and_references_are_found(root: Path) -> None:
     assert all(case.label is None and len(case.files) == 1 for case in find_cases(root / "TCGA_A_1_2000", lgg.CHANNELS))
     references = find_references(root)
     assert len(references) == 14 and read_labels(references["TCGA_A_1_2000_3"]).array.sum() == 3
+
+
+def test_a_model_of_stacks_takes_patients_and_no_loose_slices(root: Path, tmp_path: Path) -> None:
+    stack = (5.0, 1.0, 1.0)
+    patient = root / "TCGA_A_1_2000"
+    assert [case.name for case in find_all_cases([patient, root / "TCGA_B_2_2001"], lgg.CHANNELS, stack=stack)] == [patient.name, "TCGA_B_2_2001"]
+    slices = [patient / f"{patient.name}_{number}.tif" for number in (1, 2)]
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    for file in slices:
+        (loose / file.name).write_bytes(file.read_bytes())
+    for sources in (slices, slices[:1], [loose], [*slices, root / "TCGA_B_2_2001"]):
+        with pytest.raises(AutosegError, match=r"TCGA_A_1_2000_1\.tif.* would each be a volume.* Give the patient's folder"):
+            find_all_cases(sources, lgg.CHANNELS, stack=stack)
+    assert len(find_all_cases(slices, lgg.CHANNELS)) == 2
+    volume = loose / "volume.nii.gz"
+    volume.touch()
+    assert [case.name for case in find_all_cases([volume], lgg.CHANNELS, stack=stack)] == ["volume"]
 
 
 def test_other_layouts_have_no_slices_to_stack(tmp_path: Path) -> None:
