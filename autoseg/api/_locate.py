@@ -98,12 +98,13 @@ def locate(
     target = Path(output)
     require_ours(target, overwrite=overwrite)
     if segmentations is None:
-        from autoseg.api._predict import segment  # loads torch
+        from autoseg.api._prediction import Request, carry_out  # loads torch
 
-        made = segment(
-            inputs, target, dataset=dataset, configuration=configuration, folds=folds, model=model, step=step, mirror=mirror, probabilities=False,
-            uncertainty=False, overlay=True, postprocessing=postprocessing, overwrite=overwrite, device=device, workspace=workspace,
-            progress=progress, notify=notify, announce=announce,
+        made = carry_out(
+            Request(
+                inputs, target, dataset, configuration, folds, model, step, mirror, False, False, True, postprocessing, overwrite, device, workspace,
+                progress, notify, announce,
+            )
         )  # fmt: skip
         known = Given(made.cases, made.predicted.files, made.plan.labels, made.plan.learns_regions)
     else:
