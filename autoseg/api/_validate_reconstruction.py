@@ -24,7 +24,7 @@ from autoseg.imaging.read import read_image
 from autoseg.inference.cascade import TrainedFolds
 from autoseg.inference.model_folder import Model
 from autoseg.inference.predictor import Predictor
-from autoseg.inference.reconstruction import Reconstructor, files_of, in_original_intensities, validation_noise
+from autoseg.inference.reconstruction import Reconstructor, in_original_intensities, output_files, validation_noise
 from autoseg.inference.run import Source, is_finished, reconstruct_cases
 from autoseg.planning.schema.configuration import channel_positions
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation
@@ -51,7 +51,7 @@ def validate_reconstruction(
     """
     reconstructor, source = place_reconstructor(trained.models, device, noise=validation_noise(trained.models[0].configuration))
     output = validation_folder(folder, source)
-    ahead = [case.name for case in cases if not is_finished(case, files_of(reconstructor.plan, source.configuration, case.name, output)[0])]
+    ahead = [case.name for case in cases if not is_finished(case, output_files(reconstructor.plan, source.configuration, case.name, output)[0])]
     notify(announcement(cases, ahead, reconstructor, shapes))
     reconstruct_cases(reconstructor, cases, output, source, progress=progress, stage=stage)
     judge = _anomaly if reconstructor.configuration.task == "anomaly" else _denoising
@@ -79,7 +79,7 @@ class _Predictions:
 
     def read(self, case: Case) -> Image:
         """What was predicted of a case, one channel a file."""
-        return read_image(files_of(self.reconstructor.plan, self.name, case.name, self.output))
+        return read_image(output_files(self.reconstructor.plan, self.name, case.name, self.output))
 
     def seen(self, image: Image) -> NDArray[np.float32]:
         """The channels of a scan that the network sees."""
