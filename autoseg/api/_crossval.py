@@ -11,15 +11,13 @@ import pandas as pd
 from autoseg.api._tasks import SEGMENTATION, require_segmenting
 from autoseg.data.folds import read_folds
 from autoseg.errors import AutosegError, listing
-from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation, cross_validate, read_metrics
+from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation, cross_validate, on_few, read_metrics
 from autoseg.files import require_writable, write_json, write_text
 from autoseg.inference.model_folder import MODEL, PLAN, configuration_of, fold_of, task_of, trained_folds
 from autoseg.planning.plan import read_plan
 from autoseg.reporting.scores import draw_scores
 from autoseg.training.run import RUN, read_run
 from autoseg.workspace import Workspace
-
-_FEW = 10  # cases below which a bootstrap says little
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,7 @@ def _on_cases(tables: Mapping[str, pd.DataFrame], expected: Sequence[Sequence[st
     changed = [fold for fold, table in tables.items() if expected and (int(fold) >= len(expected) or set(table["case"]) != set(expected[int(fold)]))]
     remarks = [f"The folds were divided anew since fold {listing(changed)} was validated, on other cases than it has now."] if changed else []
     count = sum(table["case"].nunique() for table in tables.values())
-    return remarks + ([f"{count} case{'s' * (count > 1)}: intervals of so few say little."] if count < _FEW else [])
+    return remarks + on_few(count)
 
 
 def _write(dataset: str, found: Sequence[ConfigurationScores], folder: Path) -> CrossValidated:

@@ -14,6 +14,7 @@ from autoseg.data.dataset import Case
 from autoseg.data.folds import read_folds
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError, UnreadableFile, counted, listing
+from autoseg.evaluation.crossval import FEW
 from autoseg.evaluation.evaluate import evaluate_case
 from autoseg.evaluation.parts import CaseParts, parts_of
 from autoseg.evaluation.postprocessing import structures_of
@@ -36,7 +37,6 @@ from autoseg.reporting.candidates import draw_candidates
 from autoseg.workspace import Workspace
 
 _Answer = TypeVar("_Answer")
-FEW = 10  # cases below which a choice says little
 _MOST_TOGETHER = 4  # cases in memory, each with a few volumes of the scan's size
 _COUNTED = ("nnunet", "brats20")  # schemes whose Dice is one of voxels
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from autoseg.api._tasks import SEGMENTATION
 from autoseg.api._validate_reconstruction import validate_reconstruction
-from autoseg.api._validation_folder import validation_folder
+from autoseg.api._validation_folder import announcement, from_worst_to_best, validation_folder
 from autoseg.data.dataset import Case, Labels
-from autoseg.errors import counted
 from autoseg.evaluation.evaluate import evaluate_folder
 from autoseg.evaluation.reconstructions import ReconstructionScores
 from autoseg.evaluation.result import Evaluation
@@ -18,11 +17,9 @@ from autoseg.inference.cascade import load_trained
 from autoseg.inference.model_folder import fold_of
 from autoseg.inference.run import is_finished, predict_cases
 from autoseg.inference.timing import TIMING, MemoryWatch, TimingRecord, describe_machine
-from autoseg.progress import Progress, duration, silent
+from autoseg.progress import Progress, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
-
-SHOWN = 4  # cases in the picture: from the worst to the best
 
 
 def validate(
@@ -62,9 +59,7 @@ def validate(
     labels = segmenter.plan.labels
     output = validation_folder(folder, source)
     ahead = [case.name for case in cases if not is_finished(case, output / f"{case.name}{segmenter.plan.dataset.file_ending}", probabilities=True)]
-    time = f": about {duration(max(1.0, segmenter.expected_seconds(shapes[name] for name in ahead)))}" if shapes is not None else ""
-    there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
-    notify(f"Validation of {counted(len(cases), 'case')} at full resolution{there} ({segmenter.execution.describe()}){time}.")
+    notify(announcement(cases, ahead, segmenter, shapes))
     timing = TimingRecord(output / TIMING, segmenter.execution.describe(), describe_machine(device), watch)
     outcome = predict_cases(segmenter, cases, output, source, probabilities=True, timed=timing.add, progress=progress, stage=stage)
     references = {case.name: case.label for case in cases if case.label}
@@ -82,11 +77,9 @@ def draw_cases(
     """A picture of a few cases between the worst and the best."""
     by_name = {case.name: case for case in cases}
     table = evaluation.table
-    dice = table[table["region"] == (evaluation.leading == "regions")].groupby("case")["dice"].mean().sort_values(na_position="first")
-    names = list(dice.index)
-    count = min(SHOWN, len(names))
-    chosen = [names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count)]
-    rows = [_comparison(by_name[name], predictions[name], float(dice[name])) for name in dict.fromkeys(chosen)]
+    means = table[table["region"] == (evaluation.leading == "regions")].groupby("case")["dice"].mean()
+    dice = {str(case): float(mean) for case, mean in means.items()}
+    rows = [_comparison(by_name[name], predictions[name], dice[name]) for name in from_worst_to_best(dice)]
     draw_comparison(rows, target, labels=labels, title=title)
 
 

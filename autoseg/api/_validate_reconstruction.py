@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autoseg.api._validation_folder import validation_folder
+from autoseg.api._validation_folder import announcement, from_worst_to_best, validation_folder
 from autoseg.data.dataset import Case
-from autoseg.errors import counted
 from autoseg.evaluation.fidelity import psnr, ssim
 from autoseg.evaluation.ranking import Ranking, no_voxels
 from autoseg.evaluation.reconstructions import FOREGROUND, METRICS, ReconstructionScores, tabulate
@@ -25,14 +24,12 @@ from autoseg.imaging.read import read_image
 from autoseg.inference.cascade import TrainedFolds
 from autoseg.inference.model_folder import Model
 from autoseg.inference.predictor import Predictor
-from autoseg.inference.reconstruction import Reconstructor, files_of, in_original_intensities, validation_noise
+from autoseg.inference.reconstruction import Reconstructor, in_original_intensities, output_files, validation_noise
 from autoseg.inference.run import Source, is_finished, reconstruct_cases
 from autoseg.planning.schema.configuration import channel_positions
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation
-from autoseg.progress import Progress, duration, silent
+from autoseg.progress import Progress, silent
 from autoseg.reporting.maps import MapRow, draw_maps
-
-SHOWN = 4  # cases in the picture: from the worst to the best
 
 Row = tuple[str, str, Mapping[str, float]]
 
@@ -54,15 +51,13 @@ def validate_reconstruction(
     """
     reconstructor, source = place_reconstructor(trained.models, device, noise=validation_noise(trained.models[0].configuration))
     output = validation_folder(folder, source)
-    ahead = [case.name for case in cases if not is_finished(case, files_of(reconstructor.plan, source.configuration, case.name, output)[0])]
-    time = f": about {duration(max(1.0, reconstructor.expected_seconds(shapes[name] for name in ahead)))}" if shapes is not None else ""
-    there = f", {len(cases) - len(ahead)} of them predicted already" if len(ahead) < len(cases) else ""
-    notify(f"Validation of {counted(len(cases), 'case')} at full resolution{there} ({reconstructor.execution.describe()}){time}.")
+    ahead = [case.name for case in cases if not is_finished(case, output_files(reconstructor.plan, source.configuration, case.name, output)[0])]
+    notify(announcement(cases, ahead, reconstructor, shapes))
     reconstruct_cases(reconstructor, cases, output, source, progress=progress, stage=stage)
     judge = _anomaly if reconstructor.configuration.task == "anomaly" else _denoising
-    scores = judge(_Bench(reconstructor, source.configuration, output), cases, progress)
+    scores = judge(_Predictions(reconstructor, source.configuration, output), cases, progress)
     scores.write(folder)
-    _draw(_Bench(reconstructor, source.configuration, output), cases, scores, folder / "validation.png", progress)
+    _draw(_Predictions(reconstructor, source.configuration, output), cases, scores, folder / "validation.png", progress)
     return scores
 
 
@@ -75,7 +70,7 @@ def place_reconstructor(
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _Predictions:
     """Where predictions are and what made them."""
 
     reconstructor: Reconstructor
@@ -84,7 +79,7 @@ class _Bench:
 
     def read(self, case: Case) -> Image:
         """What was predicted of a case, one channel a file."""
-        return read_image(files_of(self.reconstructor.plan, self.name, case.name, self.output))
+        return read_image(output_files(self.reconstructor.plan, self.name, case.name, self.output))
 
     def seen(self, image: Image) -> NDArray[np.float32]:
         """The channels of a scan that the network sees."""
@@ -101,15 +96,15 @@ class _Bench:
         return classes > 0, classes >= 0
 
 
-def _anomaly(bench: _Bench, cases: list[Case], progress: Progress) -> ReconstructionScores:
+def _anomaly(made: _Predictions, cases: list[Case], progress: Progress) -> ReconstructionScores:
     rows: list[Row] = []
     pooled = no_voxels()
     for index, case in enumerate(cases):
         with naming(case):
-            image = read_scan(case, bench.reconstructor.plan)
-            foreground, known = bench.mask(case, image)
+            image = read_scan(case, made.reconstructor.plan)
+            foreground, known = made.mask(case, image)
             inside = known & nonzero_mask(image.array)
-            ranking = Ranking.of(bench.read(case).array[0][inside], foreground[inside])
+            ranking = Ranking.of(made.read(case).array[0][inside], foreground[inside])
         pooled += ranking
         rows.append((case.name, FOREGROUND, _numbers(ranking)))
         progress("evaluate", index + 1, len(cases), case.name)
@@ -120,52 +115,51 @@ def _numbers(ranking: Ranking) -> dict[str, float]:
     return {name: getattr(ranking, name) for name in METRICS["anomaly"]}
 
 
-def _denoising(bench: _Bench, cases: list[Case], progress: Progress) -> ReconstructionScores:
+def _denoising(made: _Predictions, cases: list[Case], progress: Progress) -> ReconstructionScores:
     rows: list[Row] = []
-    configuration, plan = bench.reconstructor.configuration, bench.reconstructor.plan
+    configuration, plan = made.reconstructor.configuration, made.reconstructor.plan
     for index, case in enumerate(cases):
         with naming(case):
             image = read_scan(case, plan)
-            clean, denoised, noisy = bench.seen(image), bench.read(case).array, _noisy(bench, image)
+            clean, denoised, noisy = made.seen(image), made.read(case).array, _noisy(made, image)
             inside = nonzero_mask(image.array)
-            for channel, name in enumerate(plan.image_channels(bench.name)):
+            for channel, name in enumerate(plan.image_channels(made.name)):
                 found = [function(one[channel], clean[channel], inside) for one in (denoised, noisy) for function in (psnr, ssim)]
                 rows.append((case.name, name, dict(zip(METRICS["denoising"], found, strict=True))))
         progress("evaluate", index + 1, len(cases), case.name)
     return ReconstructionScores("denoising", tabulate("denoising", rows), facts={"noise": validation_noise(configuration)})
 
 
-def _noisy(bench: _Bench, image: Image) -> NDArray[np.float32]:
+def _noisy(made: _Predictions, image: Image) -> NDArray[np.float32]:
     """A scan as the network saw it, on its own grid and with its own intensities."""
-    ready = bench.reconstructor.prepare(image)
-    return in_original_intensities(ready, torch.from_numpy(ready.image), bench.reconstructor.configuration).array
+    ready = made.reconstructor.prepare(image)
+    return in_original_intensities(ready, torch.from_numpy(ready.image), made.reconstructor.configuration).array
 
 
-def _draw(bench: _Bench, cases: list[Case], scores: ReconstructionScores, target: Path, progress: Progress) -> None:
+def _draw(made: _Predictions, cases: list[Case], scores: ReconstructionScores, target: Path, progress: Progress) -> None:
     """A picture of a few cases between the worst and the best."""
     leading = scores.metrics[0]
-    means = scores.table.groupby("case")[leading].mean().sort_values(na_position="first")
-    names, count = list(means.index), min(SHOWN, len(means))
-    chosen = dict.fromkeys(names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count))
+    means = {str(case): float(mean) for case, mean in scores.table.groupby("case")[leading].mean().items()}
+    chosen = from_worst_to_best(means)
     by_name = {case.name: case for case in cases}
     said = {"auroc": "AUROC {:.3f}", "psnr": "PSNR {:.1f} dB"}[leading]
     rows: list[MapRow] = []
     for name in chosen:
         progress("draw", len(rows), len(chosen), name)
-        rows.append(_row(bench, by_name[name], said.format(means[name])))
+        rows.append(_row(made, by_name[name], said.format(means[name])))
     draw_maps(rows, target)
     progress("draw", len(rows), len(chosen))
 
 
-def _row(bench: _Bench, case: Case, note: str) -> MapRow:
+def _row(made: _Predictions, case: Case, note: str) -> MapRow:
     with naming(case):
-        image, predicted = read_scan(case, bench.reconstructor.plan), bench.read(case).array
-        ready, configuration = bench.reconstructor.prepare(image), bench.reconstructor.configuration
-        scan, geometry = bench.seen(image)[0], image.geometry
-        foreground, _ = bench.mask(case, image)
+        image, predicted = read_scan(case, made.reconstructor.plan), made.read(case).array
+        ready, configuration = made.reconstructor.prepare(image), made.reconstructor.configuration
+        scan, geometry = made.seen(image)[0], image.geometry
+        foreground, _ = made.mask(case, image)
         affine = None if geometry.flat else geometry.affine
         if configuration.task == "denoising":
             noisy = in_original_intensities(ready, torch.from_numpy(ready.image), configuration).array[0]
             return MapRow(case.name, note, {"Scan": scan, "Noisy": noisy, "Denoised": predicted[0]}, foreground, None, geometry.spacing, affine)
-        again = in_original_intensities(ready, bench.reconstructor.reconstruct(ready), configuration).array[0]
+        again = in_original_intensities(ready, made.reconstructor.reconstruct(ready), configuration).array[0]
         return MapRow(case.name, note, {"Scan": scan, "Reconstruction": again}, foreground, predicted[0], geometry.spacing, affine)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import WorkspaceOption, headline, note, show_table, showing_progress
+from autoseg.cli.console import WorkspaceOption, headline, note, number_cell, show_table, showing_progress
 from autoseg.cli.evaluate import LESIONS, SHOWN, RegionsOption, SchemeOption, ToleranceOption, TumourOption, regions_of
 from autoseg.errors import counted, listing
 
@@ -68,7 +68,7 @@ def show_means(found: "Comparison") -> None:
     for metric in _shown(found):
         for target in found.targets:
             ones = [table[target.name, metric, name] for name in found.contestants]
-            cells = [f"{_number(one['mean'])} ({_number(one['median'])}, {one['cases']:.0f})" for one in ones]
+            cells = [f"{number_cell(one['mean'])} ({number_cell(one['median'])}, {one['cases']:.0f})" for one in ones]
             rows.append([target.name, _called(metric), *cells])
     heads = ["structure", "metric", *found.contestants]
     show_table(f"Mean (median, cases with a number), scheme {found.scheme}", heads, rows, right=range(2, len(heads)))
@@ -107,10 +107,6 @@ def _shown(found: "Comparison") -> list[str]:
 
 def _called(metric: str) -> str:
     return f"lesion {LESIONS[metric]}" if metric in LESIONS else SHOWN[metric]
-
-
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def _signed(value: float) -> str:

@@ -69,6 +69,12 @@ def in_millimetres(spacing: Spacing | None) -> str | None:
     return None if spacing is None else " x ".join(f"{size:g}" for size in spacing) + " mm"
 
 
+def number_cell(value: object) -> str:
+    """A number as tables show it: four digits after the point where it is below 10, else one; a dash where it is not a number."""
+    number = float(str(value))
+    return "-" if number != number else f"{number:.4f}" if abs(number) < 10 else f"{number:.1f}"
+
+
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """A table on standard output; columns whose index is in `right` are numbers."""
     from rich.console import Console

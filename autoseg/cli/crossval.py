@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import DatasetOption, WorkspaceOption, headline, note, same_place, show_table
+from autoseg.cli.console import DatasetOption, WorkspaceOption, headline, note, number_cell, same_place, show_table
 
 if TYPE_CHECKING:
     from autoseg.api._crossval import ConfigurationScores
@@ -56,13 +56,8 @@ def _show_metric(name: str, scores: "CrossValidation", metric: str) -> None:
     rows = []
     for target in scores.summary["target"].unique():
         row = scores.row(target, metric)
-        interval = f"{_number(row['low'])} to {_number(row['high'])}" if row["low"] == row["low"] else "-"
-        spread = [_number(row["std"]), _number(row["fold_std"]), str(row["cases"]), str(row["without"])]
-        rows.append([str(target), _number(row["mean"]), interval, *spread, *(_number(row[f"fold_{fold}"]) for fold in scores.folds)])
+        interval = f"{number_cell(row['low'])} to {number_cell(row['high'])}" if row["low"] == row["low"] else "-"
+        spread = [number_cell(row["std"]), number_cell(row["fold_std"]), str(row["cases"]), str(row["without"])]
+        rows.append([str(target), number_cell(row["mean"]), interval, *spread, *(number_cell(row[f"fold_{fold}"]) for fold in scores.folds)])
     said = "Dice" if metric == "dice" else f"HD95 mm, {scores.hd95_convention}"
     show_table(f"{name}: {said} (scheme {scores.scheme})", heads, rows, right=range(1, len(heads)))
-
-
-def _number(value: object) -> str:
-    number = float(str(value))
-    return "-" if number != number else f"{number:.4f}" if abs(number) < 10 else f"{number:.1f}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import WorkspaceOption, headline, note, show_table, showing_progress
+from autoseg.cli.console import WorkspaceOption, headline, note, number_cell, show_table, showing_progress
 from autoseg.errors import counted, listing
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def show_means(evaluation: "Evaluation", title: str) -> None:
     rows = [
         [
             str(target),
-            *(_number(means.loc[target, key]) for key in columns),
+            *(number_cell(means.loc[target, key]) for key in columns),
             *(str(means.loc[target, key]) for key in ("cases", "empty_reference", "empty_prediction")),
         ]
         for target in means.index
@@ -84,7 +84,7 @@ def show_means(evaluation: "Evaluation", title: str) -> None:
 def show_reconstructions(scores: "ReconstructionScores", title: str) -> None:
     """A table of the means over cases, and the numbers of all voxels pooled."""
     means = scores.mean()
-    rows = [[str(target), *(_number(means.loc[target, name]) for name in scores.metrics)] for target in means.index]
+    rows = [[str(target), *(number_cell(means.loc[target, name]) for name in scores.metrics)] for target in means.index]
     show_table(f"{title} ({scores.task})", ["target", *scores.metrics], rows, right=range(1, 1 + len(scores.metrics)))
     if scores.pooled:
         typer.echo("All voxels pooled: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.pooled.items()))
@@ -105,7 +105,7 @@ def show_lesions(evaluation: "Evaluation") -> None:
     scores = [key for key in LESIONS if key in means.columns]
     numbers = [key for key in LESION_COUNTS if key in sums.columns]
     rows = [
-        [str(target), *(_number(means.loc[target, key]) for key in scores), *(f"{sums.loc[target, key]:.0f}" for key in numbers)]
+        [str(target), *(number_cell(means.loc[target, key]) for key in scores), *(f"{sums.loc[target, key]:.0f}" for key in numbers)]
         for target in means.index
     ]
     heads = ["structure", *(LESIONS[key] for key in scores), *(LESION_COUNTS[key] for key in numbers)]
@@ -128,12 +128,7 @@ def show_cases(evaluation: "Evaluation") -> None:
     hd95 = table.pivot(index="case", columns="target", values="hd95") if "hd95" in table.columns else None
     rows = []
     for case in dice.index:
-        row = [str(case), *(_number(dice.loc[case, target]) for target in targets)]
-        rows.append(row + ([] if hd95 is None else [_number(hd95.loc[case, target]) for target in targets]))
+        row = [str(case), *(number_cell(dice.loc[case, target]) for target in targets)]
+        rows.append(row + ([] if hd95 is None else [number_cell(hd95.loc[case, target]) for target in targets]))
     heads = ["case", *(f"Dice {target}" for target in targets), *([] if hd95 is None else [f"HD95 {target}" for target in targets])]
     show_table("Cases", heads, rows, right=range(1, len(heads)))
-
-
-def _number(value: object) -> str:
-    number = float(str(value))
-    return "-" if number != number else f"{number:.4f}" if abs(number) < 10 else f"{number:.1f}"

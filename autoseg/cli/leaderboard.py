@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import WorkspaceOption, headline, note, show_table
+from autoseg.cli.console import WorkspaceOption, headline, note, number_cell, show_table
 from autoseg.cli.evaluate import SHOWN
 from autoseg.errors import counted
 from autoseg.progress import duration
@@ -52,7 +52,7 @@ def show_dice(board: "Leaderboard") -> None:
 def show_metrics(board: "Leaderboard") -> None:
     """The other metrics, over all structures."""
     metrics = [metric for metric in board.metrics if metric in SHOWN and metric != "dice"]
-    rows = [[one.name, *(_number(float(one.scores.row(metric=metric)["mean"])) for metric in metrics)] for one in board.standings]
+    rows = [[one.name, *(number_cell(float(one.scores.row(metric=metric)["mean"])) for metric in metrics)] for one in board.standings]
     heads = ["configuration", *(SHOWN[metric] for metric in metrics)]
     show_table(f"Other metrics, {board.structures[0]}", heads, rows, right=range(1, len(heads)))
 
@@ -71,7 +71,7 @@ def show_published(board: "Leaderboard") -> None:
         for figure in one.published:
             ours = one.ours(figure.metric)
             rows.append(
-                [one.name, figure.metric, "-" if ours is None else _number(ours), f"{figure.value:g}", figure.data, figure.differs, figure.where]
+                [one.name, figure.metric, "-" if ours is None else number_cell(ours), f"{figure.value:g}", figure.data, figure.differs, figure.where]
             )
     if rows:
         heads = ["configuration", "metric", "ours", "published", "their data", "what differs", "where it stands"]
@@ -80,7 +80,7 @@ def show_published(board: "Leaderboard") -> None:
 
 def _mean_and_interval(one: "Standing", target: str) -> list[str]:
     row = one.scores.row(target)
-    return [_number(row["mean"]), f"{row['low']:.4f} to {row['high']:.4f}" if row["low"] == row["low"] else "-"]
+    return [number_cell(row["mean"]), f"{row['low']:.4f} to {row['high']:.4f}" if row["low"] == row["low"] else "-"]
 
 
 def _bracketed(one: "Standing", target: str) -> list[str]:
@@ -109,7 +109,3 @@ def _short(number: float) -> str:
 
 def _gigabytes(count: int | None) -> str:
     return "-" if count is None else f"{count / 2**30:.2f} GB"
-
-
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.errors import AutosegError, counted
+from autoseg.evaluation.crossval import on_few
 from autoseg.files import write_json, write_text
 
 MEASURES = ("accuracy", "balanced_accuracy", "auroc", "sensitivity", "specificity")
 SEED, DRAWS = 0, 1000
-FEW = 10  # groups below which a bootstrap says little
 _PERCENTILES = (2.5, 97.5)
 
 
@@ -140,9 +140,7 @@ def evaluate_classes(levels: Mapping[str, Examples], target: str, classes: Seque
                 f"Every {name} is {only} ({counted(len(one.examples.truth), 'example')}): there is no AUROC, and no measure of what is not there."
             )
     groups = max(one.groups for one in scores.values())
-    if groups < FEW:
-        notes.append(f"{counted(groups, 'patient')}: intervals of so few say little.")
-    return ClassEvaluation(target, tuple(classes), scores, tuple(notes))
+    return ClassEvaluation(target, tuple(classes), scores, (*notes, *on_few(groups, "patient")))
 
 
 def judge(examples: Examples, num_classes: int) -> Scores:

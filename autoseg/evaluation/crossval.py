@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoseg.errors import AutosegError, listing
+from autoseg.errors import AutosegError, counted, listing
 
 OVER_CLASSES, OVER_REGIONS = "mean over classes", "mean over regions"
 METRICS = ("dice", "hd95")
 SEED, DRAWS = 0, 5000
+FEW = 10  # cases, or patients, below which a bootstrap says little
 _CHUNK = 250  # resamples held at once
 _NEEDED = ("case", "target", "region", "scheme", "dice")
 _Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -148,6 +149,11 @@ def bootstrap_means(values_NT: NDArray[np.float64], leading: NDArray[np.bool_], 
         means = np.where(numbers > 0, times_DN @ filled / np.maximum(numbers, 1), np.nan)
         parts.append(np.column_stack([_mean(means[:, leading]), means]))
     return np.concatenate(parts)
+
+
+def on_few(count: int, what: str = "case") -> list[str]:
+    """What to remark on intervals over so many; nothing where they are enough."""
+    return [f"{counted(count, what)}: intervals of so few say little."] if count < FEW else []
 
 
 def _intervals(blocks: Mapping[str, pd.DataFrame], leading: list[str], seed: int, draws: int) -> dict[str, _Ends]:

@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from math import inf, isnan
 
 from autoseg.errors import AutosegError, counted, listing
-from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation, cross_validate
+from autoseg.evaluation.crossval import DRAWS, FEW, SEED, CrossValidation, cross_validate, on_few
 from autoseg.evaluation.result import METRICS
 from autoseg.evaluation.standings import Contestant, Leaderboard, Standing
 
 COMPARED = tuple(name for name in METRICS if name not in ("volume_prediction", "volume_reference"))  # a volume is neither good nor bad
-_FEW = 10  # cases below which a bootstrap says little
 
 
 def rank(contestants: Sequence[Contestant], *, seed: int = SEED, draws: int = DRAWS) -> Leaderboard:
@@ -85,9 +84,9 @@ def _worst_last(mean: float) -> float:
 
 def _on_left_out(left_out: Mapping[str, int], count: int) -> list[str]:
     if not left_out:
-        return [f"{counted(count, 'case')}: intervals of so few say little."] if count < _FEW else []
+        return on_few(count)
     said = ", ".join(f"{number} of {name}" for name, number in left_out.items())
-    few = " Intervals of so few say little." if count < _FEW else ""
+    few = " Intervals of so few say little." if count < FEW else ""
     return [f"Compared on the {counted(count, 'case')} that all of them validated; left out: {said}.{few}"]
 
 

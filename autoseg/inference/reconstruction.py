@@ -97,7 +97,7 @@ class Reconstructor:
         return self._predictor.expected_seconds(shapes)
 
 
-def files_of(plan: Plan, name: str, case: str, folder: Path) -> tuple[Path, ...]:
+def output_files(plan: Plan, name: str, case: str, folder: Path) -> tuple[Path, ...]:
     """The files that the configuration's predictions of a case are written to, in the order of their channels."""
     ending = plan.dataset.file_ending
     ending = ".tif" if ending.lower() in _PICTURES else ending

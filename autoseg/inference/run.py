@@ -24,7 +24,7 @@ from autoseg.inference.in_turn import Report, Timed, in_turn, read_ready
 from autoseg.inference.model_folder import Model, fold_of, weights_fingerprint
 from autoseg.inference.predictor import Predictor, Ready, Segmenter
 from autoseg.inference.probabilities import write_probabilities
-from autoseg.inference.reconstruction import Reconstructed, Reconstructor, files_of
+from autoseg.inference.reconstruction import Reconstructed, Reconstructor, output_files
 from autoseg.inference.record import RECORD
 from autoseg.inference.uncertainty_files import FOLDER, TABLE, UncertaintyTable, map_files, write_maps
 from autoseg.preprocessing.source import naming
@@ -152,10 +152,10 @@ def reconstruct_cases(
     ----------
     reconstructor : what makes them
     cases : channels in the plan's order
-    output : gets the files that `reconstruction.files_of` names; the outcome's `files` hold the first of each case
+    output : gets the files that `reconstruction.output_files` names; the outcome's `files` hold the first of each case
     source, overwrite, progress, stage : as for `predict_cases`, and so are the errors
     """
-    wanted = {case.name: files_of(reconstructor.plan, source.configuration, case.name, output) for case in cases}
+    wanted = {case.name: output_files(reconstructor.plan, source.configuration, case.name, output) for case in cases}
     for case in cases:
         for target in wanted[case.name]:
             _require_apart([case], {case.name: target})

@@ -19,11 +19,10 @@ from autoseg.imaging.image import Affine, Spacing3
 from autoseg.reporting import canvas
 from autoseg.reporting.panels import Panel, add_panel
 from autoseg.reporting.planes import largest_slice, pixel_size, upright, view
+from autoseg.reporting.rows import Row, new_rows
 
 _MASK = Labels(("background", "foreground"), (0, 1))
 _BRIGHTEST = 99.5  # percentile of a slice's map that is drawn brightest
-# Inches
-_PANEL, _GAP, _MARGIN, _HEADING, _CAPTION = 2.4, 0.06, 0.2, 0.22, 0.3
 
 
 @dataclass(frozen=True)
@@ -65,20 +64,11 @@ def draw_maps(rows: Sequence[MapRow], target: Path) -> None:
         raise AutosegError(f"{target} would show no case. Choose one.")
     drawn = [_panels(row) for row in rows]
     headings = [*rows[0].images, *(["Anomaly map"] if rows[0].map is not None else [])]
-    heights = [_PANEL * float(np.clip(panels[0].size[0] / panels[0].size[1], 0.4, 1.3)) for panels in drawn]
-    width = len(headings) * (_PANEL + _GAP) - _GAP
-    y = _MARGIN + sum(heights) + _CAPTION * len(rows)
-    figure = canvas.new_figure(width + 2 * _MARGIN, y + _HEADING + _MARGIN)
-    lefts = [_MARGIN + column * (_PANEL + _GAP) for column in range(len(headings))]
-    for left, heading in zip(lefts, headings, strict=True):
-        canvas.write(figure, left, y + _HEADING, heading, color=canvas.QUIET, va="top")
-    for row, panels, height in zip(rows, drawn, heights, strict=True):
-        y -= _CAPTION + height
-        canvas.write(figure, _MARGIN, y + height + 0.07, canvas.shortened(row.name, 40), fontweight="bold")
-        canvas.write(figure, _MARGIN + width, y + height + 0.07, row.note, color=canvas.QUIET, ha="right")
-        for left, panel in zip(lefts, panels, strict=True):
-            content = "scan" if panel.uncertainty is None else "uncertainty"
-            add_panel(figure, (left, y, _PANEL, height), panel, content, _MASK, sides=left == lefts[0])
+    written = [Row(row.name, row.note, panels[0].size) for row, panels in zip(rows, drawn, strict=True)]
+    figure, places = new_rows(written, headings)
+    for panels, boxes in zip(drawn, places, strict=True):
+        for column, (box, panel) in enumerate(zip(boxes, panels, strict=True)):
+            add_panel(figure, box, panel, "scan" if panel.uncertainty is None else "uncertainty", _MASK, sides=column == 0)
     canvas.save(figure, target)
 
 

@@ -1,7 +1,6 @@
 """Segmentations over the scans they belong to.
 
 - A comparison shows many cases, each in one slice that says most.
-- Laid out in inches by hand: every panel has its place, and a picture of any number of rows looks the same.
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from autoseg.data.dataset import Labels
@@ -19,15 +17,9 @@ from autoseg.imaging.image import Affine, Spacing3
 from autoseg.reporting import canvas
 from autoseg.reporting.panels import DIFFERENCES, UNCERTAIN, Panel, add_panel, classes_of, heat_colour, legend_of, take_panel
 from autoseg.reporting.planes import largest_slice, view
-from autoseg.reporting.sheet import LETTER, MARGIN, new_sheet
+from autoseg.reporting.rows import Row, new_rows
 
 MOST_ROWS = 100
-
-# Inches
-_PANEL = 2.4
-_GAP = 0.06
-_HEADING = 0.22
-_CAPTION = 0.3
 
 
 @dataclass(frozen=True)
@@ -88,29 +80,16 @@ def draw_comparison(rows: Sequence[Comparison], target: Path, *, labels: Labels 
     if any(row.uncertainty is not None for row in rows):
         contents.append("uncertainty")
         legend |= {name: heat_colour(share) for name, share in UNCERTAIN.items()}
-
-    heights = [_PANEL * float(np.clip(panel.size[0] / panel.size[1], 0.4, 1.3)) for panel in panels]
-    width = len(contents) * (_PANEL + _GAP) - _GAP
-    sheet = new_sheet(width, _HEADING + sum(heights) + _CAPTION * len(rows), title, legend)
-    lefts = [MARGIN + column * (_PANEL + _GAP) for column in range(len(contents))]
-    y = sheet.top - 0.1
-    for left, content in zip(lefts, contents, strict=True):
-        canvas.write(sheet.figure, left, y, content.capitalize(), color=canvas.QUIET, va="top")
-    y = sheet.top - _HEADING
-    for row, panel, height in zip(rows, panels, heights, strict=True):
-        y -= _CAPTION + height
-        _caption(sheet.figure, width, y + height + 0.07, row, panel)
-        for left, content in zip(lefts, contents, strict=True):
-            add_panel(sheet.figure, (left, y, _PANEL, height), panel, content, classes, sides=content == "scan")
-    canvas.save(sheet.figure, target)
+    written = [Row(row.name, _facts(row, panel), panel.size) for row, panel in zip(rows, panels, strict=True)]
+    figure, places = new_rows(written, [content.capitalize() for content in contents], title, legend)
+    for panel, boxes in zip(panels, places, strict=True):
+        for box, content in zip(boxes, contents, strict=True):
+            add_panel(figure, box, panel, content, classes, sides=content == "scan")
+    canvas.save(figure, target)
 
 
-def _caption(figure: Figure, width: float, y: float, row: Comparison, panel: Panel) -> None:
-    """The case's name at the left, what is known about it at the right; a name too long for the line is cut."""
-    facts = "  ·  ".join(filter(None, (row.note, _position(panel, row.image))))
-    room = max(8, int(width / LETTER) - len(facts) - 2)
-    canvas.write(figure, MARGIN, y, canvas.shortened(row.name, room), fontweight="bold")
-    canvas.write(figure, MARGIN + width, y, facts, color=canvas.QUIET, ha="right")
+def _facts(row: Comparison, panel: Panel) -> str:
+    return "  ·  ".join(filter(None, (row.note, _position(panel, row.image))))
 
 
 def _position(panel: Panel, image: NDArray[Any]) -> str:

@@ -18,7 +18,7 @@ from autoseg.imaging.read import read_image
 from autoseg.imaging.write import write_image
 from autoseg.inference.model_folder import Model
 from autoseg.inference.predictor import Predictor
-from autoseg.inference.reconstruction import Reconstructor, files_of, smoothed, validation_noise, with_noise
+from autoseg.inference.reconstruction import Reconstructor, output_files, smoothed, validation_noise, with_noise
 from autoseg.inference.run import Source, reconstruct_cases
 from autoseg.planning.plan import Plan, file_content, validate_plan
 
@@ -114,11 +114,11 @@ def test_noise_of_a_validation_is_the_same_every_time(small_plan: Plans) -> None
 def test_files_are_called_after_case_and_channel(small_plan: Plans) -> None:
     for ending, expected in ((".nii.gz", ".nii.gz"), (".png", ".tif"), (".nrrd", ".nrrd")):
         anomaly, denoising = (reconstructing(small_plan, task, ending=ending) for task in ("anomaly", "denoising"))
-        assert [path.name for path in files_of(anomaly, "small", "a", Path("out"))] == [f"a{expected}"]
-        assert [path.name for path in files_of(denoising, "small", "a", Path("out"))] == [f"a_0000{expected}", f"a_0001{expected}"]
+        assert [path.name for path in output_files(anomaly, "small", "a", Path("out"))] == [f"a{expected}"]
+        assert [path.name for path in output_files(denoising, "small", "a", Path("out"))] == [f"a_0000{expected}", f"a_0001{expected}"]
     content = file_content(denoising)
     content["configurations"]["small"]["normalization"] = [{"channel": "t2", "scheme": "zscore"}]
-    assert [path.name for path in files_of(validate_plan(content, "one"), "small", "a", Path("out"))] == ["a_0001.nrrd"]
+    assert [path.name for path in output_files(validate_plan(content, "one"), "small", "a", Path("out"))] == ["a_0001.nrrd"]
 
 
 def test_cases_are_passed_over_that_are_there(small_plan: Plans, tmp_path: Path) -> None:
