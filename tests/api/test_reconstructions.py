@@ -49,7 +49,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made |= {"patch_size": [8, 8, 8], "batch_size": 4, "network": {"family": "autoencoder", "width": 4, "stages": 2}}
         made["training"] |= {"iterations_per_epoch": 10, "validation_iterations": 1, "precision": "float32"}
         made["training"]["recipes"]["default"]["learning_rate"] = 0.01
-        made["inference"]["smoothing"] = 1.0
+        if made["task"] == "anomaly":
+            made["inference"]["smoothing"] = 1.0
     plan.write_text(json.dumps(content))
     return place
 

@@ -41,7 +41,7 @@ def reconstructing(small_plan: Plans, task: str, *, inference: dict[str, Any] | 
     content = file_content(small_plan(**settings))
     small = content["configurations"]["small"]
     small |= {"task": task, "network": {"family": "autoencoder", "width": 4, "stages": 2}}
-    small["training"] |= {"deep_supervision": False, "loss": "mse", "noise": [0.2, 0.6]}
+    small["training"] |= {"deep_supervision": False, "loss": "mse"} | ({"noise": [0.2, 0.6]} if task == "denoising" else {})
     small["inference"] |= inference or {}
     return validate_plan(content, "the plan of the tests")
 
