@@ -1,6 +1,7 @@
 """The validation of a trained fold: its held-out cases predicted from their files, as a user would, and judged."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 
 from autoseg.api._tasks import SEGMENTATION
@@ -89,5 +90,5 @@ def _comparison(case: Case, prediction: Path, dice: float) -> Comparison:
     geometry = image.geometry
     return Comparison(
         case.name, image.array[0], read_labels(prediction).array, reference, geometry.spacing,
-        note=f"mean Dice {dice:.3f}", affine=None if geometry.flat else geometry.affine,
+        note="empty in both" if isnan(dice) else f"mean Dice {dice:.3f}", affine=None if geometry.flat else geometry.affine,
     )  # fmt: skip

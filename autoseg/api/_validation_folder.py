@@ -46,7 +46,7 @@ def announcement(cases: Sequence[Case], ahead: Sequence[str], by: Predicts, shap
 
 
 def from_worst_to_best(scores: Mapping[str, float]) -> list[str]:
-    """A few cases, evenly spread by their scores; those without a score are the worst."""
-    names = sorted(scores, key=lambda name: (not isnan(scores[name]), scores[name]))
+    """A few cases, evenly spread by their scores; those without a score, where there was nothing to find, only if there are no others."""
+    names = sorted((name for name in scores if not isnan(scores[name])), key=scores.__getitem__) or sorted(scores)
     count = min(SHOWN, len(names))
     return list(dict.fromkeys(names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count)))
