@@ -79,6 +79,8 @@ class Wishes:
             _card()
         for recipe in self.recipes:
             find_recipe(recipe, place.root)
+        if self.encoder_weights not in (None, "imagenet", "none") and not Path(str(self.encoder_weights)).expanduser().is_file():
+            raise AutosegError(f"--encoder-weights {self.encoder_weights}: there is no such file. Name a .safetensors file, imagenet or none.")
         if self.source is None:
             return
         path = _source_file(self.source, place)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import WorkspaceOption, show_table
+from autoseg.cli.console import WorkspaceOption, note, show_table
 from autoseg.errors import AutosegError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def recipes(
     from autoseg import api
     from autoseg.planning.schema.faults import advice
 
-    found = api.recipes(workspace=workspace)
+    found = api.recipes(workspace=workspace, notify=note)
     if name is not None and name not in found:
         raise AutosegError(f"There is no recipe '{name}'{advice(name, sorted(found))}.")
     if as_json:

@@ -77,7 +77,7 @@ def _network(plan: Plan, name: str) -> NetworkCost:
 
 def _typical_shape(configuration: Configuration, slices: int | None) -> Shape3 | None:
     """Voxels of the median case on the configuration's grid."""
-    size = [max(1, round(length)) for length in configuration.median_shape]
+    size = [max(1, round(length)) for length in configuration.resampling.resize or configuration.median_shape]
     if configuration.dimensions == 3:
         return size[0], size[1], size[2]
     return None if slices is None else (slices, size[0], size[1])

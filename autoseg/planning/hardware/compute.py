@@ -136,11 +136,14 @@ def prediction_flops(plan: Plan, name: str, recipe: str, window_flops: Callable[
     Images are mirrored along those of the plan's axes that the recipe mirrored in training.
 
     Windows overlap as the plan's step says; at the borders of a scan they overlap more, which is not counted. Slices of a 2D configuration are as
-    thick as in the finest of the plan's 3D configurations, 1 mm where there is none. Where whole images are resized, the nominal spacing counts.
+    thick as in the finest of the plan's 3D configurations, 1 mm where there is none. Where whole images are resized, the
+    spacing is that of the median image.
     """
     configuration = plan.configuration(name)
     settings = configuration.inference
-    millimetres = prod(size * step * settings.step for size, step in zip(configuration.patch_size, configuration.spacing, strict=True))
+    shape = configuration.resampling.resize or configuration.median_shape
+    spacing = [step * before / now for step, before, now in zip(configuration.spacing, configuration.median_shape, shape, strict=True)]
+    millimetres = prod(size * step * settings.step for size, step in zip(configuration.patch_size, spacing, strict=True))
     if configuration.dimensions == 2:
         millimetres *= min((one.spacing[0] for one in plan.configurations.values() if one.dimensions == 3), default=1.0)
     mirrored = set(settings.mirror_axes).intersection(find_recipe(configuration, recipe).augmentation.mirror_axes)

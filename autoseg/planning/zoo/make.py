@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from autoseg.data.layouts._brats_folder import canonical
-from autoseg.errors import AutosegError, listing
+from autoseg.errors import AutosegError, PlanError, listing
 from autoseg.planning.plan import Configuration, Plan, file_content, validate_plan
 from autoseg.planning.reasons.wording import extents
 from autoseg.planning.zoo.recipe import ZooRecipe
@@ -39,6 +39,8 @@ def with_recipe(plan: Plan, recipe: ZooRecipe, *, encoder_weights: str | None = 
     base, channels = _base(plan, recipe), _channels(plan, recipe)
     planned = base.model_dump(mode="json", exclude_none=True, exclude={"why"})
     own = json.loads(json.dumps(recipe.configuration))
+    if wrong := [key for key in ("network", "training", "resampling") if not isinstance(own.get(key, {}), dict)]:
+        raise PlanError(f"The recipe {recipe.name} is not valid: configuration.{wrong[0]} must be an object in {{ }}.")
     training, resampling, network = own.pop("training", {}), own.pop("resampling", {}), own.get("network", planned["network"])
     why = {"recipe": f"{recipe.title} After {recipe.source}." + (f" Here otherwise: {recipe.differs}" if recipe.differs else "")}
     if encoder_weights is not None and "encoder" in network:
@@ -46,7 +48,7 @@ def with_recipe(plan: Plan, recipe: ZooRecipe, *, encoder_weights: str | None = 
     made = planned | own | {"recipe": recipe.name, "task": recipe.task, "network": network, "resampling": planned["resampling"] | resampling}
     rules = {rule["channel"]: rule for rule in planned["normalization"]}
     made["normalization"] = [recipe.normalization | {"channel": name} if recipe.normalization else rules[name] for name in channels]
-    if "class_weights" in training and recipe.task == "segmentation":
+    if recipe.task == "segmentation" and _are_weights(training.get("class_weights")):
         training["class_weights"], why["class_weights"] = _class_weights(plan, training["class_weights"])
     made["training"] = planned["training"] | {"iterations_per_epoch": _epoch(plan, base, made["batch_size"]), "deep_supervision": False} | training
     if recipe.learns not in ("any", plan.dataset.labels.trained):
@@ -94,10 +96,12 @@ def _channels(plan: Plan, recipe: ZooRecipe) -> list[str]:
     return found
 
 
-def _epoch(plan: Plan, base: Configuration, batch_size: int) -> int:
+def _epoch(plan: Plan, base: Configuration, batch_size: object) -> int:
     volumes = [one.median_shape[0] for one in plan.configurations.values() if one.dimensions == 3]
     slices = volumes[0] if base.dimensions == 2 and volumes else 1
-    return max(1, min(base.training.iterations_per_epoch, ceil(TRAINING_SHARE * plan.dataset.num_cases * slices / batch_size)))
+    patches = TRAINING_SHARE * plan.dataset.num_cases * slices
+    steps = ceil(patches / batch_size) if isinstance(batch_size, int) and batch_size > 0 else 1  # what is no batch, validation will say
+    return max(1, min(base.training.iterations_per_epoch, steps))
 
 
 def _patch(wanted: tuple[int, ...], base: Configuration, divisors: Sequence[int]) -> tuple[int, ...]:
@@ -117,6 +121,11 @@ def _class_weights(plan: Plan, weights: Sequence[float]) -> tuple[list[float] | 
         weights[0],
         *others,
     ], f"Its authors had {len(weights)} classes ({_listed(weights)}): the background keeps its weight, the others share the rest."
+
+
+def _are_weights(value: object) -> bool:
+    """Whether there are weights of the background and more; what is none, validation will say."""
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(one, int | float) for one in value)
 
 
 def _listed(weights: Sequence[float]) -> str:

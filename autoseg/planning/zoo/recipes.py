@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -24,18 +25,22 @@ def own_recipes() -> dict[str, ZooRecipe]:
     return dict(_built_in())
 
 
-def recipes_in(workspace: Path) -> dict[str, ZooRecipe]:
+def recipes_in(workspace: Path, notify: Callable[[str], None] = lambda text: None) -> dict[str, ZooRecipe]:
     """The program's recipes and those in a workspace's folder `recipes/`, which take the place of others of their name.
 
-    Raises
-    ------
-    AutosegError
-        a file there is no recipe
+    Parameters
+    ----------
+    workspace : its folder
+    notify : told of each file there that is no recipe, which is passed over
     """
     found = own_recipes()
     for path in sorted((workspace / FOLDER).glob("*.json")):
-        recipe = read_recipe(path)
-        found[recipe.name] = recipe
+        try:
+            recipe = read_recipe(path)
+        except AutosegError as error:
+            notify(f"Passed over: {error}")
+        else:
+            found[recipe.name] = recipe
     return found
 
 
@@ -49,6 +54,8 @@ def find_recipe(name: str, workspace: Path) -> ZooRecipe:
     """
     if name.endswith(".json"):
         return read_recipe(Path(name))
+    if (mine := workspace / FOLDER / f"{name}.json").is_file():
+        return read_recipe(mine)
     found = recipes_in(workspace)
     if name not in found:
         raise AutosegError(f"There is no recipe '{name}'{advice(name, sorted(found))}. autoseg recipes describes them.")

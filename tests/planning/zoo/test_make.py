@@ -105,3 +105,21 @@ def test_a_batch_of_one_is_too_few_for_deeplab(volumes: Plan) -> None:
     content["configurations"]["deeplabv3plus_effb0_2d"]["batch_size"] = 1
     with pytest.raises(PlanError, match=r"batch_size: must be above 1 for deeplabv3plus"):
         validate_plan(content, "it")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"batch_size": 0}, r"unet_lgg_2d\.batch_size: must be at least 1"),
+        ({"batch_size": "16"}, r"unet_lgg_2d\.batch_size: must be a whole number"),
+        ({"training": {"class_weights": "x"}}, r"unet_lgg_2d\.training\.class_weights: must be a list"),
+        ({"training": {"class_weights": [1, "a"]}}, r"unet_lgg_2d\.training\.class_weights\.1: must be a number"),
+        ({"training": []}, "configuration.training must be an object"),
+        ({"resampling": None}, "configuration.resampling must be an object"),
+        ({"network": None}, "configuration.network must be an object"),
+    ],
+)
+def test_mistakes_of_any_kind_are_named(change: dict[str, Any], text: str, pictures: Plan) -> None:
+    recipe = RECIPES["unet_lgg_2d"]
+    with pytest.raises(PlanError, match=text):
+        with_recipe(pictures, recipe.model_copy(update={"configuration": recipe.configuration | change}))

@@ -52,3 +52,14 @@ def test_what_is_no_recipe_is_told(tmp_path: Path) -> None:
     path.write_text(json.dumps(good))
     with pytest.raises(AutosegError, match=r"call the file unet_lgg_2d\.json, or the recipe bad"):
         read_recipe(path)
+
+
+def test_a_broken_file_is_passed_over_until_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.json").touch()
+    said: list[str] = []
+    assert recipes_in(tmp_path, said.append) == own_recipes()
+    assert len(said) == 1 and "mine.json" in said[0]
+    assert find_recipe("unet_lgg_2d", tmp_path) == own_recipes()["unet_lgg_2d"]
+    with pytest.raises(AutosegError, match=r"mine\.json"):
+        find_recipe("mine", tmp_path)
