@@ -124,7 +124,7 @@ def find_finished(place: Workspace, dataset: str, configurations: Sequence[str],
         notify(f"Not compared: {others}.")
     found = [_configuration(root / name) for name in configurations or there]
     if not found:
-        raise AutosegError(f"No fold of {dataset} is trained yet in {root}. Train all folds of a configuration, such as: autoseg train 2d cv -d {dataset}")
+        raise AutosegError(f"No fold of {dataset} is trained yet in {root}. Train all folds of one, such as: autoseg train 2d cv -d {dataset}")
     _require_alike(found)
     return found
 

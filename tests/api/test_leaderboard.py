@@ -111,7 +111,7 @@ def test_older_validations_have_empty_cells(copy: Path) -> None:
 
 def test_nothing_trained_is_an_error(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "raw_data").symlink_to(trained / "raw_data")
-    with pytest.raises(AutosegError, match=r"No fold of DatasetPhantom20 is trained yet in .*autoseg train 3d_fullres cv"):
+    with pytest.raises(AutosegError, match=r"No fold of DatasetPhantom20 is trained yet in .*autoseg train 2d cv"):
         autoseg.leaderboard(NAME, workspace=tmp_path)
     with pytest.raises(AutosegError, match=r"4d of DatasetPhantom20 has no fold whose training has ended\. There is one of: 2d, 3d_fullres"):
         autoseg.leaderboard(NAME, configurations=["4d"], workspace=trained)
