@@ -164,14 +164,15 @@ def keep(made: Plan, path: Path, *, force: bool) -> Plan:
     if force or not path.is_file():
         write_plan(made, path)
         return made
-    old = with_attributes(read_plan(path), made.dataset)
+    written = read_plan(path)
+    old = with_attributes(written, made.dataset)
     before, after = _decisions(old), _decisions(made)
     added = [name for name, one in made.configurations.items() if one.recipe is not None and name not in old.configurations]
     if added and before == after | {"configurations": {name: one for name, one in after["configurations"].items() if name not in added}}:
         write_plan(made, path)
         return made
     if before == after:  # the reasons may be worded otherwise
-        if old.dataset.attributes != read_plan(path).dataset.attributes:
+        if old is not written:
             write_plan(old, path)
         return old
     changed = list(_differences(before, after))

@@ -1,6 +1,7 @@
 """What predicting one case takes, whatever machine does it: windows of a typical case, mirrorings, and the network's arithmetic.
 
-- A typical case has the plan's median shape; of a 2D configuration, whose plan knows the plane alone, the median number of slices.
+- A typical case has the plan's median shape, or the one that whole images are resized to; of a 2D configuration, whose plan knows the plane
+  alone, the median number of slices.
 - One fold is counted, and of a cascade one fold of its previous stage too; an ensemble of five folds takes five times as much.
 """
 
