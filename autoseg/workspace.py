@@ -100,7 +100,7 @@ class Workspace:
         known = self.datasets()
         if len(known) == 1:
             return known[0]
-        raise AutosegError(f"Which dataset? None was planned in {self.root} yet. {_listing(known)} Name one with -d, or plan one: autoseg plan NAME")
+        raise AutosegError(f"Which dataset? None was planned in {self.root} yet. {_listing(known)} Name one, or plan one: autoseg plan NAME")
 
     def set_current(self, dataset: str) -> None:
         """Remember the dataset last planned."""

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoseg.api._fold import CASES, TrainingData, is_complete, require_same_plan, train_fold, validate_fold
+from autoseg.api._fold import TrainingData, is_complete, require_same_plan, train_fold, validate_fold
+from autoseg.api._fold_cases import CASES, read_cases
 from autoseg.api._job import Job, Length, stopping
 from autoseg.errors import AutosegError, listing
-from autoseg.files import read_json, read_record, require_writable, sweep
+from autoseg.files import read_record, require_writable, sweep
 from autoseg.inference.model_folder import is_trained, stored_fingerprint
 from autoseg.inference.record import RECORD
 from autoseg.inference.run import is_finished
@@ -125,17 +126,15 @@ def require_unseen(job: Job, key: int) -> None:
     anew = f"Put the folds back as they were when it was trained, or train it anew: autoseg train {job.name} {key} --restart"
     if not path.is_file():
         raise AutosegError(f"{path} is missing, so nobody knows which cases fold {key} of '{job.name}' was trained on. {anew}")
-    content = read_json(path)
-    try:
-        trained, held_out = set(content["training"]), set(content["validation"])
-    except (KeyError, TypeError):
-        raise AutosegError(f"{path} does not list the cases of 'training' and 'validation'. {anew}") from None
-    if seen := [name for name in validation if name in trained]:
+    kept = read_cases(job.folder(key))
+    if kept is None:
+        raise AutosegError(f"{path} does not list the cases of 'training' and 'validation'. {anew}")
+    if seen := sorted(set(validation).intersection(kept.training)):
         raise AutosegError(
             f"Fold {key} of '{job.name}' was trained on {listing(seen)} (see {path}). Its segmentation of a case that it learnt by heart would"
             f" mislead the networks that build on it. {anew}"
         )
-    if foreign := [name for name in validation if name not in held_out]:
+    if foreign := sorted(set(validation).difference(kept.validation)):
         raise AutosegError(f"Fold {key} of '{job.name}' does not validate on {listing(foreign)} (see {path}). {anew}")
 
 

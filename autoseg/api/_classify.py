@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.api._validation_folder import validation_folder
+from autoseg.api._validation_folder import CLASSES_PICTURE, validation_folder
 from autoseg.data.dataset import Case
 from autoseg.errors import counted
 from autoseg.evaluation.classification import ClassEvaluation, Examples, evaluate_classes
@@ -21,7 +21,6 @@ from autoseg.preprocessing.source import naming
 from autoseg.progress import Progress, silent
 from autoseg.reporting.classes import draw_classification
 
-PICTURE = "classification.png"
 Truth = Mapping[int | None, str]  # of each slice, and of None: the case
 
 
@@ -72,7 +71,7 @@ def validate_classes(
     evaluation = evaluate_classes(_levels(found, truth, groups, block.classes), block.target, block.classes)
     write_text(folder / TABLE, table_text(found, block.classes, truth))
     evaluation.write(folder, "metrics" if predictor.configuration.task == "classification" else "class_metrics")
-    draw_classification(evaluation, folder / PICTURE)
+    draw_classification(evaluation, folder / CLASSES_PICTURE)
     for note in evaluation.notes:
         notify(note)
     return evaluation

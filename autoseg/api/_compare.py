@@ -16,7 +16,7 @@ from autoseg.progress import Progress, silent
 from autoseg.workspace import Workspace
 
 AXES = {
-    "dice": "Dice", "hd95": "HD95, mm", "nsd": "NSD", "lesion_dice": "lesion Dice", "lesion_hd95": "lesion HD95, mm", "lesion_nsd": "lesion NSD",
+    "dice": "Dice", "hd95": "HD95", "nsd": "NSD", "lesion_dice": "lesion Dice", "lesion_hd95": "lesion HD95", "lesion_nsd": "lesion NSD",
 }  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def _draw(comparison: Comparison, target: Path) -> Path:
     from autoseg.reporting.paired import draw_pairs
 
     regions = [one.name for one in comparison.targets if one.region] or [one.name for one in comparison.targets]
-    axes = {metric: AXES[metric] for metric in comparison.ranked}
+    axes = {metric: AXES[metric] + (f", {comparison.length_unit}" if metric.endswith("hd95") else "") for metric in comparison.ranked}
     title = f"{counted(len(comparison.cases), 'case')}, scheme {comparison.scheme}"
     draw_pairs(comparison.values, comparison.contestants, regions, axes, target, title=title)
     return target

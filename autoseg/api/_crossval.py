@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from autoseg.api._fold_cases import read_cases
 from autoseg.api._tasks import SEGMENTATION, require_segmenting
 from autoseg.data.folds import read_folds
 from autoseg.errors import AutosegError, listing
-from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation, cross_validate, on_few, read_metrics
+from autoseg.evaluation.crossval import DRAWS, SEED, UNTOLD, CrossValidation, cross_validate, on_few, read_metrics
 from autoseg.files import require_writable, write_json, write_text
 from autoseg.inference.model_folder import MODEL, PLAN, configuration_of, fold_of, task_of, trained_folds
 from autoseg.planning.plan import read_plan
@@ -117,16 +118,24 @@ def _scores(folder: Path, folds: Path) -> ConfigurationScores:
         return ConfigurationScores(folder.name, None, missing, (*_on_number(folds), *_on_all(fold_folders)))
     try:
         tables = {fold: read_metrics(fold_folders[fold] / "metrics.csv") for fold in validated}
-        scores = cross_validate(tables)
+        patients = [_patients(fold_folders[fold]) for fold in validated]
+        scores = cross_validate(tables, patients={case: name for known in patients for case, name in (known or {}).items()})
     except AutosegError as error:
         raise AutosegError(f"{folder}: {error}") from error
     remarks = (
         *_on_number(folds),
         *_on_settings({fold: fold_folders[fold] for fold in validated}, folder.name),
         *_on_cases(tables, expected),
+        *((UNTOLD,) if None in patients else ()),
+        *on_few(scores.patients, sum(scores.folds.values())),
         *_on_all(fold_folders),
     )
     return ConfigurationScores(folder.name, scores, missing, remarks)
+
+
+def _patients(folder: Path) -> Mapping[str, str] | None:
+    cases = read_cases(folder)
+    return cases.patients if cases else None
 
 
 def _on_all(fold_folders: Mapping[str, Path]) -> tuple[str, ...]:
@@ -187,9 +196,7 @@ def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, object]:
 
 def _on_cases(tables: Mapping[str, pd.DataFrame], expected: Sequence[Sequence[str]]) -> list[str]:
     changed = [fold for fold, table in tables.items() if expected and (int(fold) >= len(expected) or set(table["case"]) != set(expected[int(fold)]))]
-    remarks = [f"The folds were divided anew since fold {listing(changed)} was validated, on other cases than it has now."] if changed else []
-    count = sum(table["case"].nunique() for table in tables.values())
-    return remarks + on_few(count)
+    return [f"The folds were divided anew since fold {listing(changed)} was validated, on other cases than it has now."] * bool(changed)
 
 
 def _write(dataset: str, found: Sequence[ConfigurationScores], folder: Path) -> CrossValidated:
@@ -197,10 +204,13 @@ def _write(dataset: str, found: Sequence[ConfigurationScores], folder: Path) -> 
     validated = [(one.name, one.scores) for one in found if one.scores]
     tables = []
     for name, scores in validated:
-        head = pd.DataFrame({"configuration": name, "scheme": scores.scheme, "hd95_convention": scores.hd95_convention}, index=scores.summary.index)
+        head = pd.DataFrame(
+            {"configuration": name, "scheme": scores.scheme, "hd95_convention": scores.hd95_convention, "length_unit": scores.length_unit},
+            index=scores.summary.index,
+        )
         tables.append(pd.concat([head, scores.summary], axis=1))
     write_text(csv, pd.concat(tables, ignore_index=True).to_csv(index=False))
-    write_json(json, {"dataset": dataset, "interval": f"95 %, {DRAWS} bootstrap resamples of the cases, seed {SEED}",
+    write_json(json, {"dataset": dataset, "interval": f"95 %, {DRAWS} bootstrap resamples of the patients, seed {SEED}",
                       "configurations": {one.name: _document(one) for one in found}})  # fmt: skip
     _draw(dataset, validated, picture)
     return CrossValidated(dataset, tuple(found), csv, json, picture)
@@ -220,7 +230,7 @@ def _draw(dataset: str, validated: Sequence[tuple[str, CrossValidation]], pictur
     schemes = ", ".join(dict.fromkeys(scores.scheme for _, scores in validated))
     draw_scores(
         pd.concat(dots, ignore_index=True), picture, title=f"{dataset}: cross-validation (scheme {schemes})", centre="mean", means=means,
-        explanation="A dot is a case: its mean Dice over structures. The line is the mean, the band its 95 % bootstrap interval over cases.",
+        explanation="A dot is a case: its mean Dice over structures. The line is the mean, the band its 95 % bootstrap interval over patients.",
         colours=colours,
     )  # fmt: skip
 
@@ -232,7 +242,9 @@ def _document(one: ConfigurationScores) -> dict[str, Any]:
     return {
         "scheme": one.scores.scheme,
         "hd95_convention": one.scores.hd95_convention,
+        "length_unit": one.scores.length_unit,
         "cases_of_folds": one.scores.folds,
+        "patients": one.scores.patients,
         **document,
         "structures": one.scores.summary.to_dict("records"),
     }

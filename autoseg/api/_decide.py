@@ -13,7 +13,7 @@ from autoseg.planning.fingerprint import Fingerprint
 from autoseg.planning.hardware.target import largest_target
 from autoseg.planning.move import move_plan
 from autoseg.planning.nnunet.plan import convert_nnunet_plan, is_nnunet_plan
-from autoseg.planning.plan import DatasetBlock, Plan, read_plan, validate_plan, write_plan
+from autoseg.planning.plan import Configuration, DatasetBlock, Plan, read_plan, validate_plan, write_plan
 from autoseg.planning.planner import make_plan
 from autoseg.planning.presets import find_preset
 from autoseg.planning.zoo.make import with_recipe
@@ -134,8 +134,20 @@ def keep_recipes(made: Plan, path: Path) -> Plan:
     """The plan with the configurations that an older plan has by recipes: a dataset that is planned again keeps them."""
     if not path.is_file():
         return made
-    older = {name: one for name, one in read_plan(path).configurations.items() if one.recipe is not None and name not in made.configurations}
+    older = {name: one for name, one in _by_recipes(path).items() if name not in made.configurations}
     return made.model_copy(update={"configurations": made.configurations | older})
+
+
+def recipes_dropped(made: Plan, path: Path) -> tuple[str, ...]:
+    """The configurations by recipes that an older plan has and the one that takes its place has not; none where it cannot be read."""
+    try:
+        return tuple(name for name in _by_recipes(path) if name not in made.configurations) if path.is_file() else ()
+    except AutosegError:  # a damaged plan is what --force may be there for
+        return ()
+
+
+def _by_recipes(path: Path) -> dict[str, Configuration]:
+    return {name: one for name, one in read_plan(path).configurations.items() if one.recipe is not None}
 
 
 def _planned(wishes: Wishes, facts: Fingerprint | None, block: DatasetBlock, place: Workspace) -> Plan:

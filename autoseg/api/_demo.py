@@ -18,6 +18,7 @@ from autoseg.progress import Progress, silent
 DATASET = "DatasetPhantom20"
 SEED = 20
 TRAINING_CASES, UNSEEN_CASES = 24, 6
+EPOCHS, STEPS = 3, 150  # of a training without a budget; an epoch of the preset for CPUs has 50 steps
 COMPLETE = ".complete"
 
 
@@ -35,7 +36,7 @@ class Demonstrated:
 def demo(
     folder: Path | str = "demo",
     *,
-    budget: str = "90s",
+    budget: str | None = None,
     device: str = "auto",
     progress: Progress = silent,
     notify: Callable[[str], None] = lambda text: None,
@@ -46,7 +47,7 @@ def demo(
     Parameters
     ----------
     folder : a workspace of its own, made if it is missing; what an earlier demo finished there is used
-    budget : time to train
+    budget : time to train; by default `STEPS` steps, however long they take
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
     progress, notify : told how far each stage is, and what is decided
     should_stop : asked after every training step; yes saves the state and raises `Interrupted`
@@ -65,8 +66,11 @@ def demo(
     _phantoms(unseen, UNSEEN_CASES, TRAINING_CASES + 1)
     notify("2/5 autoseg plan: check, fingerprint, decisions, preprocessing")
     plan(DATASET, workspace=root, preset="cpu", progress=progress)
-    notify(f"3/5 autoseg train 3d_fullres 0 --budget {budget}")
-    train("3d_fullres", 0, dataset=DATASET, workspace=root, budget=budget, device=device, progress=progress, notify=notify, should_stop=should_stop)
+    notify(f"3/5 autoseg train 3d_fullres 0 {f'--budget {budget}' if budget else f'--epochs {EPOCHS}'}")
+    train(
+        "3d_fullres", 0, dataset=DATASET, workspace=root, epochs=None if budget else EPOCHS, budget=budget, device=device, progress=progress,
+        notify=notify, should_stop=should_stop,
+    )  # fmt: skip
     notify(f"4/5 autoseg predict: {UNSEEN_CASES} cases that the network has not seen")
     predicted = predict(unseen, output, dataset=DATASET, workspace=root, device=device, progress=progress)
     notify("5/5 autoseg evaluate")

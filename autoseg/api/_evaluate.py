@@ -55,7 +55,7 @@ def evaluate(
     regions : structures to judge instead, name -> the label values that it unites; values of no region are background
     scheme : what is measured, and rules for empty structures: "nnunet", "brats20", "brats23" or "brats25"
     tumour : which of brats23's rules: "glioma", "meningioma" or "metastasis"
-    tolerance : of the normalised surface Dice, in mm
+    tolerance : of the normalised surface Dice, in mm (pixels where references do not tell their size)
     surface : measure distances (HD95, ASSD, NSD) and lesions too
     workspace : where a dataset is looked up
     progress, notify : told how far it is, and what was assumed

@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from autoseg.api._classify import classes_of, validate_classes
+from autoseg.api._fold_cases import keep_cases, read_cases
 from autoseg.api._job import Job, Key, stopping
 from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
@@ -15,7 +16,7 @@ from autoseg.errors import AutosegError, counted, listing
 from autoseg.evaluation.classification import ClassEvaluation
 from autoseg.evaluation.reconstructions import ReconstructionScores
 from autoseg.evaluation.result import Evaluation
-from autoseg.files import read_json, read_record, remove_folder, sweep, write_json
+from autoseg.files import read_record, remove_folder, sweep, write_json
 from autoseg.inference.execution import enough_memory
 from autoseg.inference.model_folder import PLAN, PREVIOUS, fold_of, is_trained
 from autoseg.planning.plan import Augmentation, read_plan
@@ -28,7 +29,6 @@ from autoseg.training.monitor import why_stopped
 from autoseg.training.run import Run, has_ended, read_run
 from autoseg.training.trainer import Outcome, Trainer
 
-CASES = "cases.json"
 TOO_LARGE = (
     "Make patch_size or batch_size in the plan smaller, plan anew for less memory (autoseg plan DATASET --gpu-memory GB --force),"
     " or close other programs."
@@ -98,7 +98,7 @@ def train_fold(job: Job, key: Key, ready: TrainingData, *, restart: bool = False
         training, validation = job.split(key)
         _require_classes(job, training)
         require_same_plan(job, folder)
-        _require_same_cases(folder, training, validation)
+        keep_cases(folder, training, validation, job.cases)
         _notice_state(job, folder, len(training), len(validation))
         _notice_previous(job, folder, ready)
         _notice_seen(job, folder, pretrained, validation)
@@ -186,19 +186,6 @@ def _tidy(folder: Path) -> None:
         sweep(place)
 
 
-def _require_same_cases(folder: Path, training: list[str], validation: list[str]) -> None:
-    """A fold keeps its cases: one that was trained on must never be validated on."""
-    path = folder / CASES
-    mine = {"training": sorted(training), "validation": sorted(validation)}
-    if not path.is_file():
-        write_json(path, mine)
-    elif read_json(path) != mine:
-        raise AutosegError(
-            f"The cases of this fold changed since the run in {folder} began (its own are in {CASES} there)."
-            " Put the folds back as they were, or start anew with --restart."
-        )
-
-
 def _notice_state(job: Job, folder: Path, training: int, validation: int) -> None:
     run = read_run(folder)
     if run is None:
@@ -212,8 +199,10 @@ def _notice_state(job: Job, folder: Path, training: int, validation: int) -> Non
         )
     elif not has_ended(folder, job.target or run.target):
         job.notify(f"An unfinished run is taken up in {folder}.")
+    elif job.target is not None and not has_ended(folder, run.target):
+        job.notify(f"The unfinished run in {folder} is as long already as {job.target.describe()}; it ends here, and only what is missing is done.")
     else:
-        kept = job.target is not None and job.target != run.target and has_ended(folder, run.target)
+        kept = job.target is not None and job.target != run.target
         asked = f", and {job.target.describe()} ask for no more" if job.target and kept else ""
         job.notify(
             f"{folder} is trained already, for {run.target.describe()}{asked}; only what is missing is done."
@@ -245,10 +234,8 @@ def _notice_previous(job: Job, folder: Path, ready: TrainingData) -> None:
 
 def _notice_seen(job: Job, folder: Path, pretrained: Path | None, validation: list[str]) -> None:
     """Say when a new run starts from weights that were, by their names, trained on cases that it validates on."""
-    if pretrained is None or read_run(folder) is not None or not (pretrained / CASES).is_file():
-        return
-    learnt = read_record(pretrained / CASES).get("training")
-    seen = sorted(set(validation).intersection(learnt if isinstance(learnt, list) else []))
+    learnt = read_cases(pretrained) if pretrained is not None and read_run(folder) is None else None
+    seen = sorted(set(validation).intersection(learnt.training if learnt else ()))
     if seen:
         job.notify(
             f"{pretrained} was trained on cases with the names of {len(seen)} of the {len(validation)} to validate on ({listing(seen)}): if they"

@@ -81,7 +81,7 @@ def leaderboard(
     cases = set.intersection(*(_cases(tables[one.name]) for one in compared))
     slices = _median_slices(place.fingerprint(name), compared[0], notify)
     recipes = recipes_in(place.root)
-    contestants = [Contestant(one.name, tables[one.name], _costs(one, cases, slices), _published(one, recipes)) for one in compared]
+    contestants = [Contestant(one.name, tables[one.name], _costs(one, cases, slices), _published(one, recipes), one.patients) for one in compared]
     board = rank(contestants)
     for remark in board.remarks:
         notify(remark)
@@ -165,6 +165,6 @@ def _draw(board: Leaderboard, dataset: str, target: Path) -> Path:
         rows.append({"configuration": one.name} | numbers | {key: np.nan if value is None else value for key, value in times.items()})
     draw_leaderboard(
         pd.DataFrame(rows), target, title=f"{dataset}: {counted(len(board.cases), 'case')} that no network saw (scheme {board.scheme})",
-        explanation="A dot is a configuration: the mean Dice over structures. The line is its 95 % bootstrap interval over cases.",
+        explanation="A dot is a configuration: the mean Dice over structures. The line is its 95 % bootstrap interval over patients.",
     )  # fmt: skip
     return target

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from autoseg.api._fold import CASES, is_complete, locked
+from autoseg.api._fold import is_complete, locked
+from autoseg.api._fold_cases import CASES, FoldCases, read_cases
 from autoseg.api._tasks import SEGMENTATION, require_segmenting, without_segmentations
 from autoseg.api._validate import validate
 from autoseg.data.dataset import Case
@@ -37,6 +38,7 @@ class OutOfFold:
     name, plan, recipe : of the configuration, and what it was trained with
     folders : case -> folder of the fold that validates on it
     weights : fold -> digest of its weights
+    patients : case -> its patient, where that is not the case itself; None: a fold does not tell
     """
 
     name: str
@@ -44,6 +46,7 @@ class OutOfFold:
     recipe: str
     folders: Mapping[str, Path]
     weights: Mapping[str, str]
+    patients: Mapping[str, str] | None
 
     def labels(self, case: str) -> Path:
         """The segmentation of a case."""
@@ -115,9 +118,9 @@ def find_finished(place: Workspace, dataset: str, configurations: Sequence[str],
     if strays := [name for name in there if configuration_of(_finished_folds(root / name)[0]) != name]:
         there = [name for name in there if name not in strays]
         notify(f"Not compared, since the models there were trained under another name: {listing(root / name for name in strays)}.")
-    if lacking := sorted(set(configurations) - set(there)):
-        raise AutosegError(f"{listing(lacking)} of {dataset} has no fold whose training has ended. There is one of: {', '.join(there) or 'none'}.")
     tasks = {name: task_of(_finished_folds(root / name)[0]) for name in there}
+    if lacking := sorted(set(configurations) - set(there)):
+        raise AutosegError(_on_lacking(lacking, place, dataset, [name for name in there if tasks[name] == SEGMENTATION]))
     require_segmenting({name: tasks[name] for name in configurations}, "there is no Dice to compare. Name configurations that segment.")
     if others := without_segmentations(tasks):
         there = [name for name in there if tasks[name] == SEGMENTATION]
@@ -175,32 +178,41 @@ def _finished_folds(folder: Path) -> list[Path]:
     return [entry for entry in sorted(folder.glob("fold_*")) if fold_of(entry).isdecimal() and is_complete(entry)]
 
 
+def _on_lacking(lacking: Sequence[str], place: Workspace, dataset: str, trained: Sequence[str]) -> str:
+    planned = list(read_plan(place.plan(dataset)).configurations) if place.plan(dataset).is_file() else []
+    if unknown := [name for name in lacking if planned and name not in planned]:
+        return f"{dataset} has no configuration {listing(unknown)}. There are: {', '.join(planned)}; trained are {', '.join(trained) or 'none'}."
+    return f"{listing(lacking)} of {dataset} has no fold whose training has ended. There is one of: {', '.join(trained) or 'none'}."
+
+
 def _configuration(folder: Path) -> OutOfFold:
     """The finished folds of a configuration that has some."""
     folds = _finished_folds(folder)
     plan = read_plan(folds[0] / PLAN)
     folders: dict[str, Path] = {}
+    patients: Mapping[str, str] | None = {}
     for fold in folds:
         require_one_training(folds[0], plan, fold, read_plan(fold / PLAN), folder.name)
-        for case in _held_out(fold):
+        cases = _cases(fold)
+        patients = None if patients is None or cases.patients is None else {**patients, **cases.patients}
+        for case in cases.validation:
             if case in folders:
                 raise AutosegError(
                     f"{case} is in the validation of {folders[case]} and of {fold}: the folds were divided anew between the trainings. Train one of"
                     " them again with --restart."
                 )
             folders[case] = fold
-    return OutOfFold(folder.name, plan, recipe_of(folds[0]), folders, {fold_of(fold): stored_fingerprint(fold) for fold in folds})
+    return OutOfFold(folder.name, plan, recipe_of(folds[0]), folders, {fold_of(fold): stored_fingerprint(fold) for fold in folds}, patients)
 
 
-def _held_out(fold: Path) -> list[str]:
-    """The cases that a fold validates on."""
-    record = read_record(fold / CASES) if (fold / CASES).is_file() else {}
-    trained, held_out = record.get("training"), record.get("validation")
-    if not isinstance(trained, list) or not isinstance(held_out, list) or set(trained) & set(held_out):
+def _cases(fold: Path) -> FoldCases:
+    """The cases of a fold, none of them on both sides."""
+    cases = read_cases(fold)
+    if cases is None or set(cases.training) & set(cases.validation):
         raise AutosegError(
             f"{fold / CASES} does not say which cases the fold was trained on and which not. Copy the model again, or train it anew with --restart."
         )
-    return [str(case) for case in held_out]
+    return cases
 
 
 def _require_alike(found: Sequence[OutOfFold]) -> None:
@@ -220,7 +232,7 @@ def _previous_fold(one: OutOfFold, folder: Path) -> Path | None:
 
 
 def _require_unseen(before: Path, cases: Sequence[Case], folder: Path) -> None:
-    held_out = set(_held_out(before))
+    held_out = set(_cases(before).validation)
     if seen := [case.name for case in cases if case.name not in held_out]:
         raise AutosegError(
             f"{before} does not validate on {listing(seen)} (see {CASES} there), which {folder} does: the folds were divided anew between the"

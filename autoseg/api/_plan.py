@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.api._decide import Learned, Memory, Wishes, add_recipes, decide, keep, keep_recipes, with_attributes
+from autoseg.api._decide import Learned, Memory, Wishes, add_recipes, decide, keep, keep_recipes, recipes_dropped, with_attributes
 from autoseg.data.check import Report
 from autoseg.data.check import check as check_dataset
 from autoseg.data.dataset import Dataset
@@ -29,12 +29,14 @@ class Planned:
     report : what the check found; without errors
     made_ready : configuration -> number of cases preprocessed now (0: they were there); configurations that share theirs are named once;
         empty with `preprocess=False`
+    dropped : configurations by recipes that the plan before it had, and that `force` left out
     """
 
     plan: Plan
     path: Path
     report: Report
     made_ready: dict[str, int]
+    dropped: tuple[str, ...] = ()
 
 
 def check(dataset: str, *, stack: Spacing3 | None = None, workspace: Path | str | None = None, progress: Progress = silent) -> Report:
@@ -125,12 +127,13 @@ def plan(
     else:
         made = decide(wishes, facts, describe_dataset(report.dataset), place)
         made = made if force else keep_recipes(made, path)
+    dropped = recipes_dropped(made, path) if force else ()
     made = keep(made, path, force=force)
     write_fingerprint(facts, place.fingerprint(name))
     _provide_folds(place, report.dataset, made.seed, folds, force)
     place.set_current(name)
     ready = _preprocess_all(place, report.dataset, made, progress) if preprocess else {}
-    return Planned(made, path, report, ready)
+    return Planned(made, path, report, ready, dropped)
 
 
 def _provide_folds(place: Workspace, dataset: Dataset, seed: int, count: int | None, force: bool) -> None:

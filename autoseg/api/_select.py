@@ -9,12 +9,13 @@ from typing import TypeVar
 
 import pandas as pd
 
+from autoseg.api._fold_cases import patients_of
 from autoseg.api._out_of_fold import OutOfFold, find_out_of_fold, make_out_of_fold
 from autoseg.data.dataset import Case
 from autoseg.data.folds import read_folds
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError, UnreadableFile, counted, listing
-from autoseg.evaluation.crossval import FEW
+from autoseg.evaluation.crossval import FEW, patients_named
 from autoseg.evaluation.evaluate import evaluate_case
 from autoseg.evaluation.parts import CaseParts, parts_of
 from autoseg.evaluation.postprocessing import structures_of
@@ -107,17 +108,17 @@ def select(
     sweep(root)
     if not force:
         _require_no_loss(root / SELECTION, compared, shared)
-    remarks = _remarks(place, name, compared, shared)
+    known = {case.name: case for case in open_dataset(place.raw(name), stack=compared[0].plan.dataset.stack).cases if case.label is not None}
+    remarks = _remarks(place, name, compared, shared, patients_of(known.values()))
     for remark in remarks:
         notify(remark)
-    known = {case.name: case for case in open_dataset(place.raw(name), stack=compared[0].plan.dataset.stack).cases if case.label is not None}
     chosen_device = pick_device(device)
     for one in compared:
         own = _labelled(known, one.folders, place.raw(name))
         make_out_of_fold(one, own, chosen_device, probabilities=len(compared) > 1, progress=progress, notify=notify)
     cases = _labelled(known, shared, place.raw(name))
     bench = _Bench({one.name: one for one in compared}, {case.name: case for case in cases}, scheme)
-    choice = choose(bench.judge(progress), {one.name: one.cost for one in compared})
+    choice = choose(bench.judge(progress), {one.name: one.cost for one in compared}, patients=bench.patients)
     rules = bench.rules(choice.chosen.members, progress)
     return _write(root, name, choice, rules, remarks, bench)
 
@@ -140,6 +141,10 @@ class _Bench:
         plan = self.first.plan
         targets = targets_learned(plan.labels, regions=plan.learns_regions)
         return targets if plan.learns_regions else tuple(target for target in targets if not target.region)
+
+    @property
+    def patients(self) -> dict[str, str]:
+        return patients_of(self.cases.values())
 
     def judge(self, progress: Progress) -> dict[Members, pd.DataFrame]:
         """Dice of every candidate: a row a case, a column a structure."""
@@ -172,7 +177,9 @@ class _Bench:
 
         parts = _for_each(list(self.cases), work, progress, "try post-processing")
         folds = {case: self.compared[members[0]].fold(case) for case in self.cases}
-        return choose_rules({case: parts[case] for case in self.cases}, folds, structures, self.targets, self.scheme)
+        return choose_rules(
+            {case: parts[case] for case in self.cases}, folds, structures, self.targets, self.scheme, patients=self.patients
+        )  # fmt: skip
 
     def segmentation(self, case: str, members: Members) -> LabelMap:
         """The out-of-fold segmentation of a case by one configuration or by the mean of several."""
@@ -233,7 +240,7 @@ def _require_no_loss(path: Path, compared: Sequence[OutOfFold], shared: Sequence
         )
 
 
-def _remarks(place: Workspace, dataset: str, compared: Sequence[OutOfFold], shared: Sequence[str]) -> tuple[str, ...]:
+def _remarks(place: Workspace, dataset: str, compared: Sequence[OutOfFold], shared: Sequence[str], patients: Mapping[str, str]) -> tuple[str, ...]:
     """What a reader of the numbers should know."""
     count = len(read_folds(place.folds(dataset)).validation) if place.folds(dataset).is_file() else 0
     remarks = []
@@ -243,8 +250,10 @@ def _remarks(place: Workspace, dataset: str, compared: Sequence[OutOfFold], shar
     whole = [one.name for one in compared if _resizes(one)]
     if cropped := [one.name for one in compared if whole and not _resizes(one)]:
         remarks.append(f"{listing(whole)} resizes whole images, {listing(cropped)} crops them: ensembles of both are not compared.")
-    if len(shared) < FEW:
-        remarks.append(f"{counted(len(shared), 'case')}: so few say little about which is best, and about post-processing.")
+    count = len(set(patients_named(shared, patients)))
+    if count < FEW:
+        of = f" of {counted(count, 'patient')}" if count < len(shared) else ""
+        remarks.append(f"{counted(len(shared), 'case')}{of}: so few say little about which is best, and about post-processing.")
     return tuple(remarks)
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from autoseg.api._cascade import make_ready
 from autoseg.api._fold import Trained, train_fold
-from autoseg.api._job import Key, Length, make_job
+from autoseg.api._job import Job, Key, Length, make_job
 from autoseg.data.folds import Folds
 from autoseg.errors import AutosegError
 from autoseg.files import require_writable
+from autoseg.networks import build, start_encoder
+from autoseg.planning.plan import EncoderNetworkPlan, LibraryNetworkPlan
 from autoseg.progress import Progress, silent
+from autoseg.training.checkpoint import read_counters
 from autoseg.training.pretrained import load_start, source_of
 from autoseg.workspace import Workspace
 
@@ -70,10 +73,20 @@ def train(
     sources = {source_of(job.folder(key), start, anew=restart) for key in keys}
     for source in filter(None, sources):
         load_start(source, job.plan, configuration)  # before minutes of work; nothing is deleted for a model that does not fit
+    if start is None and any(restart or read_counters(job.folder(key)) is None for key in keys):
+        _require_network(job)
     require_writable(job.model)
     require_writable(job.preprocessed(configuration))
     ready = make_ready(job)
     return [train_fold(job, key, ready, restart=restart, pretrained=start) for key in keys]
+
+
+def _require_network(job: Job) -> None:
+    """A library that is missing, or an encoder's weights that cannot be had, are found out before minutes of work."""
+    if isinstance(job.configuration.network, EncoderNetworkPlan | LibraryNetworkPlan):
+        channels = job.plan.input_channels(job.name)
+        network = build(job.configuration, in_channels=channels, num_classes=job.plan.network_outputs(job.name))
+        start_encoder(network, job.configuration, channels)
 
 
 def _fold_key(fold: str, folds: Folds) -> Key:

@@ -15,7 +15,10 @@ from autoseg.inference.record import RECORD
 from autoseg.inference.run import Source, record_of
 from autoseg.progress import duration
 
-METRICS = ("metrics.csv", "metrics.json", "class_metrics.csv", "class_metrics.json", CLASSES)
+CLASSES_PICTURE = "classification.png"
+RESULTS = (
+    "metrics.csv", "metrics.json", "scores.png", "validation.png", "class_metrics.csv", "class_metrics.json", CLASSES_PICTURE, CLASSES,
+)  # fmt: skip
 SHOWN = 4  # cases in the picture: from the worst to the best
 
 
@@ -29,10 +32,10 @@ class Predicts(Protocol):
 
 
 def validation_folder(folder: Path, source: Source) -> Path:
-    """Where the validation's predictions go; those of weights that are no more, or that nothing accounts for, are removed with their metrics."""
+    """Where the validation's predictions go; those of weights that are no more, or that nothing accounts for, go with all that tells of them."""
     output = folder / "validation"
     if output.is_dir() and (not (output / RECORD).is_file() or read_json(output / RECORD) != record_of(source)):
-        for name in METRICS:
+        for name in RESULTS:
             (folder / name).unlink(missing_ok=True)
         remove_folder(output)
     return output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.console import WorkspaceOption, headline, note, number_cell, show_table, showing_progress
-from autoseg.cli.evaluate import LESIONS, SHOWN, RegionsOption, SchemeOption, ToleranceOption, TumourOption, regions_of
+from autoseg.cli.evaluate import RegionsOption, SchemeOption, ToleranceOption, TumourOption, heading, regions_of
 from autoseg.errors import counted, listing
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def show_means(found: "Comparison") -> None:
         for target in found.targets:
             ones = [table[target.name, metric, name] for name in found.contestants]
             cells = [f"{number_cell(one['mean'])} ({number_cell(one['median'])}, {one['cases']:.0f})" for one in ones]
-            rows.append([target.name, _called(metric), *cells])
+            rows.append([target.name, heading(metric, found.length_unit), *cells])
     heads = ["structure", "metric", *found.contestants]
     show_table(f"Mean (median, cases with a number), scheme {found.scheme}", heads, rows, right=range(2, len(heads)))
 
@@ -79,7 +79,7 @@ def show_differences(found: "Comparison") -> None:
     rows = [
         [
             str(row["target"]),
-            _called(str(row["metric"])),
+            heading(str(row["metric"]), found.length_unit),
             f"{row['second']} - {row['first']}",
             _signed(row["difference"]),
             f"{_signed(row['low'])} to {_signed(row['high'])}",
@@ -96,17 +96,13 @@ def show_differences(found: "Comparison") -> None:
 def show_ranking(found: "Comparison") -> None:
     """The contestants, best first."""
     rows = [[str(row["place"]), str(row["contestant"]), f"{row['mean_rank']:.3f}", str(row["ranks"])] for row in found.ranking.to_dict("records")]
-    note("Ranked for each case, structure and metric: " + " and ".join(_called(metric) for metric in found.ranked))
+    note("Ranked for each case, structure and metric: " + " and ".join(heading(metric, found.length_unit) for metric in found.ranked))
     show_table("BraTS ranking", ["place", "contestant", "mean rank", "ranks"], rows, right=[2, 3])
 
 
 def _shown(found: "Comparison") -> list[str]:
     measured = set(found.values["metric"])
     return [metric for metric in dict.fromkeys(("dice", "hd95", "nsd", *found.ranked)) if metric in measured]
-
-
-def _called(metric: str) -> str:
-    return f"lesion {LESIONS[metric]}" if metric in LESIONS else SHOWN[metric]
 
 
 def _signed(value: float) -> str:

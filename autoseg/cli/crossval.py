@@ -59,5 +59,5 @@ def _show_metric(name: str, scores: "CrossValidation", metric: str) -> None:
         interval = f"{number_cell(row['low'])} to {number_cell(row['high'])}" if row["low"] == row["low"] else "-"
         spread = [number_cell(row["std"]), number_cell(row["fold_std"]), str(row["cases"]), str(row["without"])]
         rows.append([str(target), number_cell(row["mean"]), interval, *spread, *(number_cell(row[f"fold_{fold}"]) for fold in scores.folds)])
-    said = "Dice" if metric == "dice" else f"HD95 mm, {scores.hd95_convention}"
+    said = "Dice" if metric == "dice" else f"HD95 {scores.length_unit}, {scores.hd95_convention}"
     show_table(f"{name}: {said} (scheme {scores.scheme})", heads, rows, right=range(1, len(heads)))

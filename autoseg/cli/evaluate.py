@@ -1,5 +1,6 @@
 """`autoseg evaluate`: judge segmentations against references."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ RegionsOption = Annotated[
 ]
 SchemeOption = Annotated[str, typer.Option(help="What is measured, and rules for empty structures: nnunet, brats20, brats23 or brats25.")]
 TumourOption = Annotated[str, typer.Option(help="Which of brats23's rules: glioma, meningioma or metastasis.")]
-ToleranceOption = Annotated[float, typer.Option(help="Tolerance of the normalised surface Dice, in mm.")]
+ToleranceOption = Annotated[float, typer.Option(help="Tolerance of the normalised surface Dice, in mm (pixels where images do not tell their size).")]
 
 
 def evaluate(
@@ -58,6 +59,11 @@ def evaluate(
     typer.echo(f"Written: {evaluated.csv} and {evaluated.json}")
 
 
+def heading(metric: str, length_unit: str) -> str:
+    """How the column of a metric is called, with the unit of lengths that was measured in."""
+    return _in_unit(f"lesion {LESIONS[metric]}" if metric in LESIONS else SHOWN[metric], length_unit)
+
+
 def show_means(evaluation: "Evaluation", title: str) -> None:
     """A table of the means; cases in which a structure is empty are counted openly."""
     means = evaluation.mean()
@@ -70,11 +76,11 @@ def show_means(evaluation: "Evaluation", title: str) -> None:
         ]
         for target in means.index
     ]
-    heads = ["structure", *(SHOWN[key] for key in columns), "cases", "empty in reference", "empty in prediction"]
+    heads = ["structure", *(heading(key, evaluation.length_unit) for key in columns), "cases", "empty in reference", "empty in prediction"]
     show_table(f"{title} (scheme {evaluation.scheme}; HD95: {evaluation.hd95_convention})", heads, rows, right=range(1, len(heads)))
     if "nsd" in means.columns:
         tolerances = sorted({f"{value:g}" for value in evaluation.table["nsd_tolerance"]})
-        note(f"NSD: {evaluation.conventions['nsd']} of {', '.join(tolerances)} mm. ASSD: {evaluation.conventions['assd']}.")
+        note(f"NSD: {evaluation.conventions['nsd']} of {', '.join(tolerances)} {evaluation.length_unit}. ASSD: {evaluation.conventions['assd']}.")
     show_lesions(evaluation)
     if evaluation.missing:
         cases = evaluation.table["case"].nunique() + len(evaluation.missing)
@@ -108,7 +114,7 @@ def show_lesions(evaluation: "Evaluation") -> None:
         [str(target), *(number_cell(means.loc[target, key]) for key in scores), *(f"{sums.loc[target, key]:.0f}" for key in numbers)]
         for target in means.index
     ]
-    heads = ["structure", *(LESIONS[key] for key in scores), *(LESION_COUNTS[key] for key in numbers)]
+    heads = ["structure", *(_in_unit(LESIONS[key], evaluation.length_unit) for key in scores), *(LESION_COUNTS[key] for key in numbers)]
     show_table(f"Lesions (scheme {evaluation.scheme})", heads, rows, right=range(1, len(heads)))
 
 
@@ -132,3 +138,8 @@ def show_cases(evaluation: "Evaluation") -> None:
         rows.append(row + ([] if hd95 is None else [number_cell(hd95.loc[case, target]) for target in targets]))
     heads = ["case", *(f"Dice {target}" for target in targets), *([] if hd95 is None else [f"HD95 {target}" for target in targets])]
     show_table("Cases", heads, rows, right=range(1, len(heads)))
+
+
+def _in_unit(name: str, length_unit: str) -> str:
+    """A picture's pixels are counted, whether they make a length or an area."""
+    return name if length_unit == "mm" else re.sub("mm³?", length_unit, name)

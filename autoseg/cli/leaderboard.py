@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.console import WorkspaceOption, headline, note, number_cell, show_table
-from autoseg.cli.evaluate import SHOWN
+from autoseg.cli.evaluate import SHOWN, heading
 from autoseg.errors import counted
 from autoseg.progress import duration
 
@@ -53,7 +53,7 @@ def show_metrics(board: "Leaderboard") -> None:
     """The other metrics, over all structures."""
     metrics = [metric for metric in board.metrics if metric in SHOWN and metric != "dice"]
     rows = [[one.name, *(number_cell(float(one.scores.row(metric=metric)["mean"])) for metric in metrics)] for one in board.standings]
-    heads = ["configuration", *(SHOWN[metric] for metric in metrics)]
+    heads = ["configuration", *(heading(metric, board.standings[0].scores.length_unit) for metric in metrics)]
     show_table(f"Other metrics, {board.structures[0]}", heads, rows, right=range(1, len(heads)))
 
 

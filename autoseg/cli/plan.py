@@ -117,6 +117,9 @@ def _plan_dataset(dataset: str, wishes: Wishes, images: OfImages, *, workspace: 
     show_warnings(made.report)
     _show(made.plan, explain, device="auto" if preprocess else None)
     _tell_ready(made)
+    if made.dropped:
+        again = f"autoseg plan {dataset} {' '.join(f'--recipe {name}' for name in made.dropped)}{same_place(None, workspace)}"
+        note(f"Not in the new plan: {', '.join(made.dropped)}, which the plan before had by recipes. Add them again: {again}")
     first = made.plan.configurations.keys() & set(images["recipes"])
     chosen = min(first) if first else _first(made.plan)
     typer.echo(f"\nThe plan is {made.path}; edit it if you like. Next: autoseg train {chosen} 0{same_place(None, workspace)}")

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from autoseg.data.channels import CHANNELS, SPELLINGS, canonical
 from autoseg.data.dataset import Case
-from autoseg.data.layouts._brats_folder import CHANNELS, SPELLINGS, canonical, split_modality, split_segmentation
+from autoseg.data.layouts._brats_folder import split_modality, split_segmentation
 from autoseg.data.layouts._folder import is_picture, split_number
 from autoseg.errors import AutosegError, listing
 from autoseg.imaging.read import stem_of

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoseg.data._loose_files import group_files, group_numbered, group_whole, require_complete
+from autoseg.data.channels import CHANNELS, canonical
 from autoseg.data.dataset import Case
 from autoseg.data.layouts import brats, coco, decathlon, lgg, nnunet
-from autoseg.data.layouts._brats_folder import CHANNELS, canonical, case_folders, read_case_folder, single_case_name
+from autoseg.data.layouts._brats_folder import case_folders, read_case_folder, single_case_name
 from autoseg.data.layouts._description import FILE_NAME, read_channel_names, read_description
 from autoseg.data.layouts._folder import describe, image_files, is_picture, known_endings
 from autoseg.errors import AutosegError, listing

@@ -110,7 +110,7 @@ class ClassEvaluation:
             "target": self.target,
             "classes": list(self.classes),
             "positive": self.classes[-1] if len(self.classes) == 2 else None,
-            "interval": f"95 %, {DRAWS} bootstrap resamples of the groups, seed {SEED}",
+            "interval": f"95 %, {DRAWS} bootstrap resamples of the patients, seed {SEED}",
             "confusion": "a row for each true class, a column for each decision, in the order of classes",
             "levels": levels,
             "notes": list(self.notes),
@@ -140,7 +140,7 @@ def evaluate_classes(levels: Mapping[str, Examples], target: str, classes: Seque
                 f"Every {name} is {only} ({counted(len(one.examples.truth), 'example')}): there is no AUROC, and no measure of what is not there."
             )
     groups = max(one.groups for one in scores.values())
-    return ClassEvaluation(target, tuple(classes), scores, (*notes, *on_few(groups, "patient")))
+    return ClassEvaluation(target, tuple(classes), scores, (*notes, *on_few(groups)))
 
 
 def judge(examples: Examples, num_classes: int) -> Scores:

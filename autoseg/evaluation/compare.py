@@ -52,6 +52,7 @@ class Comparison:
     differences : a row for each structure, metric and pair: target, metric, first, second, cases, difference (mean of second minus first),
         low, high (95 %), p
     ranking : a row for each contestant, best first: place, contestant, mean_rank, ranks (how many went into the mean)
+    length_unit : of distances, "mm", "pixels" or "mm or pixels"
     """
 
     scheme: str
@@ -67,6 +68,7 @@ class Comparison:
     summary: pd.DataFrame
     differences: pd.DataFrame
     ranking: pd.DataFrame
+    length_unit: str
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write `comparison.csv` (the differences beside both means), `comparison_cases.csv` (the values), and `comparison.json`.
@@ -93,6 +95,7 @@ class Comparison:
         return {
             "scheme": self.scheme,
             "conventions": dict(self.conventions),
+            "length_unit": self.length_unit,
             "contestants": list(self.contestants),
             "cases": list(self.cases),
             "missing": list(self.missing),
@@ -158,6 +161,7 @@ def compare(evaluations: Mapping[str, Evaluation], ranked: Mapping[str, bool], *
         _summary(columns, names),
         _differences(columns, names, seed, resamples),
         _ranking(tables, names, [place for place in places if place[1] in _judges(first.targets)], ranked),
+        first.length_unit,
     )
 
 

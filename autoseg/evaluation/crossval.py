@@ -3,11 +3,12 @@
 - The mean of a structure is over all its cases, each with the same weight whichever fold it is in. The mean over classes is the mean of their
   means (of the regions' where there is no class), as in an `Evaluation`.
 - Two spreads are told apart: over cases (how patients differ) and over the folds' means (how trainings differ).
-- The interval is a percentile bootstrap over cases: seeded, so that it is the same every time, and drawn once for all structures and metrics.
+- The interval is a percentile bootstrap over patients, all cases of a patient together: slices of one patient are no independent examples. It is
+  seeded, so that it is the same every time, and drawn once for all structures and metrics.
 - A case without a number (a structure that is empty on both sides, under some schemes) is passed over and counted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autoseg.errors import AutosegError, counted, listing
+from autoseg.evaluation.result import MM, unit_in
 
 OVER_CLASSES, OVER_REGIONS = "mean over classes", "mean over regions"
 METRICS = ("dice", "hd95")
 SEED, DRAWS = 0, 5000
-FEW = 10  # cases, or patients, below which a bootstrap says little
+FEW = 10  # patients below which a bootstrap says little
+UNTOLD = "Nobody says which cases are of one patient, so each counts as a patient: the same autoseg train command notes it."
 _CHUNK = 250  # resamples held at once
 _NEEDED = ("case", "target", "region", "scheme", "dice")
 _Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -39,6 +42,8 @@ class CrossValidation:
         mean, std (over cases), low, high (of the 95 % interval), cases (with a number), without (a number), fold_std (over the folds' means),
         and fold_<k> (the mean of each fold)
     cases : a row for each case; columns fold, case, dice (mean over its classes)
+    patients : how many patients the cases are of
+    length_unit : of distances and volumes, "mm", "pixels" or "mm or pixels"
     """
 
     scheme: str
@@ -46,6 +51,8 @@ class CrossValidation:
     folds: dict[str, int]
     summary: pd.DataFrame
     cases: pd.DataFrame
+    patients: int
+    length_unit: str = MM
 
     def row(self, target: str | None = None, metric: str = "dice") -> "pd.Series[float]":
         """The row of a structure and metric; by default that of the mean over all structures.
@@ -92,12 +99,20 @@ def read_metrics(path: Path, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
     return table
 
 
-def cross_validate(tables: Mapping[str, pd.DataFrame], *, metrics: Sequence[str] = METRICS, seed: int = SEED, draws: int = DRAWS) -> CrossValidation:
+def cross_validate(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    patients: Mapping[str, str] | None = None,
+    metrics: Sequence[str] = METRICS,
+    seed: int = SEED,
+    draws: int = DRAWS,
+) -> CrossValidation:
     """Put the validations of several folds together.
 
     Parameters
     ----------
     tables : fold -> its table, at least one; columns case, target, region, scheme, dice, and where distances were measured hd95, hd95_convention
+    patients : case -> its patient; one that is not named is a patient of its own
     metrics : columns to put together, where they are there
     seed, draws : of the bootstrap
 
@@ -117,53 +132,67 @@ def cross_validate(tables: Mapping[str, pd.DataFrame], *, metrics: Sequence[str]
     blocks = {
         name: together.pivot(index=["fold", "case"], columns="target", values=name)[order].astype(float) for name in metrics if name in together
     }
-    intervals = _intervals(blocks, leading, seed, draws)
+    intervals = _intervals(blocks, leading, patients or {}, seed, draws)
     for metric, values in blocks.items():
         rows += _rows(metric, values, leading, regions, list(tables), intervals[metric])
         means = values[leading].mean(axis=1).rename("dice").reset_index() if metric == "dice" else means
     counts = {fold: int(table["case"].nunique()) for fold, table in tables.items()}
-    return CrossValidation(scheme, convention, counts, pd.DataFrame(rows), means)
+    number = len(set(patients_named(together["case"].unique(), patients or {})))
+    return CrossValidation(scheme, convention, counts, pd.DataFrame(rows), means, number, unit_in(together))
 
 
-def bootstrap_means(values_NT: NDArray[np.float64], leading: NDArray[np.bool_], *, seed: int, draws: int) -> NDArray[np.float64]:
-    """Means of resampled cases.
+def patients_named(cases: Iterable[str], patients: Mapping[str, str]) -> list[str]:
+    """The patient of each case; a case that is not named is a patient of its own."""
+    return [patients.get(str(case), str(case)) for case in cases]
+
+
+def bootstrap_means(
+    values_NT: NDArray[np.float64], leading: NDArray[np.bool_], *, patients: Sequence[str] | None = None, seed: int, draws: int
+) -> NDArray[np.float64]:
+    """Means of resampled patients.
 
     Parameters
     ----------
     values_NT : a row a case, a column a structure; not a number where a case has none
     leading : (T,) the structures whose mean is the first column of the result
-    seed, draws : how often and in which order cases are drawn, with replacement
+    patients : N names, the patient of each case, whose cases are drawn together; None: each is a patient of its own
+    seed, draws : how often and in which order patients are drawn, with replacement
 
     Returns
     -------
     (draws, 1 + T): the mean over the leading structures, then that of each; not a number where no drawn case has one
     """
-    count = len(values_NT)
+    patient_N = np.arange(len(values_NT)) if patients is None else np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
+    count = len(np.unique(patient_N))
     known = np.isfinite(values_NT)
     filled = np.where(known, values_NT, 0.0)
     rng = np.random.default_rng(seed)
     parts = []
     for start in range(0, draws, _CHUNK):
-        times_DN = rng.multinomial(count, np.full(count, 1 / count), size=min(_CHUNK, draws - start)).astype(float)
+        times_DN = rng.multinomial(count, np.full(count, 1 / count), size=min(_CHUNK, draws - start))[:, patient_N].astype(float)
         numbers = times_DN @ known
         means = np.where(numbers > 0, times_DN @ filled / np.maximum(numbers, 1), np.nan)
         parts.append(np.column_stack([_mean(means[:, leading]), means]))
     return np.concatenate(parts)
 
 
-def on_few(count: int, what: str = "case") -> list[str]:
-    """What to remark on intervals over so many; nothing where they are enough."""
-    return [f"{counted(count, what)}: intervals of so few say little."] if count < FEW else []
+def on_few(patients: int, cases: int | None = None) -> list[str]:
+    """What to remark on intervals over so many patients, with so many cases where that is known; nothing where they are enough."""
+    said = counted(patients, "patient")
+    if cases is not None:
+        said = counted(cases, "case") + (f" of {said}" if patients < cases else "")
+    return [f"{said}: intervals of so few say little."] if patients < FEW else []
 
 
-def _intervals(blocks: Mapping[str, pd.DataFrame], leading: list[str], seed: int, draws: int) -> dict[str, _Ends]:
-    """For each metric the ends of the intervals of the mean over the leading structures, then of each; empty for a single case."""
+def _intervals(blocks: Mapping[str, pd.DataFrame], leading: list[str], patients: Mapping[str, str], seed: int, draws: int) -> dict[str, _Ends]:
+    """For each metric the ends of the intervals of the mean over the leading structures, then of each; empty for a single patient."""
     first = next(iter(blocks.values()))
-    if len(first) < 2:
+    drawn = patients_named(sorted(first.index.get_level_values("case")), patients)
+    if len(set(drawn)) < 2:
         return dict.fromkeys(blocks, (np.empty(0), np.empty(0)))
     chosen, width = np.array([target in leading for target in first.columns]), len(first.columns)
     values = np.column_stack([block.sort_index(level="case").to_numpy() for block in blocks.values()])
-    means = bootstrap_means(values, np.tile(chosen, len(blocks)), seed=seed, draws=draws)[:, 1:]  # cases are drawn once for all metrics
+    means = bootstrap_means(values, np.tile(chosen, len(blocks)), patients=drawn, seed=seed, draws=draws)[:, 1:]  # drawn once for all metrics
     parts = [means[:, place * width : (place + 1) * width] for place in range(len(blocks))]
     return {metric: _interval(np.column_stack([_mean(part[:, chosen]), part])) for metric, part in zip(blocks, parts, strict=True)}
 

@@ -15,10 +15,11 @@ from typing import TypeVar
 
 from autoseg.data.dataset import Labels
 from autoseg.data.pictures import is_sheet
+from autoseg.data.source_kinds import tells_spacing
 from autoseg.errors import AutosegError, GeometryMismatch, listing
 from autoseg.evaluation.distances import ASSD_POOLED, surface_measures
 from autoseg.evaluation.pair import Pair, pair_up
-from autoseg.evaluation.result import Evaluation, Row, Target, tabulate
+from autoseg.evaluation.result import MM, PIXELS, Evaluation, Row, Target, tabulate
 from autoseg.evaluation.schemes import TOLERANCE, Scheme, scheme_named
 from autoseg.evaluation.targets import targets_of
 from autoseg.imaging.image import LabelMap, Spacing3, require_same_grid
@@ -117,7 +118,7 @@ def evaluate_folder(
     targets : structures to judge; None: what `labels` declare
     scheme, tumour : rules, see `autoseg.evaluation.schemes.scheme_named`
     surface : whether to measure distances and lesions
-    tolerance : of the NSD, millimetres, unless the scheme has one of its own
+    tolerance : of the NSD, millimetres (pixels where the references do not tell their size), unless the scheme has one of its own
     workers : cases judged together; None: one for each processor
     progress : told after each case
 
@@ -133,7 +134,7 @@ def evaluate_folder(
     """
     rules = scheme_named(scheme, tumour)
     if not tolerance >= 0:
-        raise AutosegError(f"The tolerance of the normalised surface Dice is {tolerance} mm; give 0 or more.")
+        raise AutosegError(f"The tolerance of the normalised surface Dice is {tolerance}; give 0 mm or more.")
     judged = targets_of(labels) if targets is None else tuple(targets)
     predicted = dict(predictions) if isinstance(predictions, Mapping) else label_files(predictions)
     expected: dict[str, LabelSource] = dict(references if isinstance(references, Mapping) else label_files(references))
@@ -141,19 +142,21 @@ def evaluate_folder(
         raise AutosegError(f"There is no prediction to evaluate{f' in {predictions}' if isinstance(predictions, Path) else ''}.")
     strangers = sorted(predicted.keys() - expected.keys())
 
-    def judge(case: str) -> tuple[list[Row], float]:
+    def judge(case: str) -> tuple[list[Row], float, str]:
         prediction, reference = _read_pair(predicted[case], expected[case])
         pair = pair_up(prediction.array, reference.array, labels.allowed, ignore=labels.ignore)
         _require_declared(pair, prediction, reference, predicted[case], expected[case])
         spacing = reference.geometry.spacing
         if strangers:  # no number will be told: the files are looked at for their faults alone
-            return [], 0.0
-        return _rows(pair, judged, spacing, rules, surface, tolerance), _tolerance(rules, spacing, tolerance)
+            return [], 0.0, ""
+        unit = MM if tells_spacing(expected[case]) else PIXELS
+        return _rows(pair, judged, spacing, rules, surface, tolerance), _tolerance(rules, spacing, tolerance), unit
 
     cases = sorted(predicted.keys() & expected.keys())
     done = _in_threads({case: case for case in cases}, judge, workers, progress, strangers)
     missing = tuple(sorted(expected.keys() - predicted.keys()))
-    table = tabulate({case: done[case][0] for case in cases}, rules, {case: done[case][1] for case in cases})
+    limits, units = {case: done[case][1] for case in cases}, {case: done[case][2] for case in cases}
+    table = tabulate({case: done[case][0] for case in cases}, rules, limits, units)
     return Evaluation(rules.name, judged, table, missing, {"hd95": rules.hd95, "assd": ASSD_POOLED, "nsd": rules.nsd})
 
 

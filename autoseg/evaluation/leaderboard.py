@@ -1,8 +1,8 @@
 """Configurations side by side, on the same cases.
 
 - Only cases that every configuration validated count. Each was segmented by a network that did not learn from it, of whichever fold.
-- Means and intervals are those of `crossval.py`: over cases for each structure, then over structures; the bootstrap draws the same cases for every
-  configuration and metric.
+- Means and intervals are those of `crossval.py`: over cases for each structure, then over structures; the bootstrap draws the same
+  patients for every configuration and metric.
 - The best mean Dice comes first; a configuration without one comes last, and equals stand in the order of their names.
 - What could mislead is said: means over different numbers of cases (a structure that is empty on both sides may have no number), folds that were
   divided otherwise, seconds of different machines.
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from math import inf, isnan
 
 from autoseg.errors import AutosegError, counted, listing
-from autoseg.evaluation.crossval import DRAWS, FEW, SEED, CrossValidation, cross_validate, on_few
+from autoseg.evaluation.crossval import DRAWS, FEW, SEED, UNTOLD, CrossValidation, cross_validate, on_few
 from autoseg.evaluation.result import METRICS
 from autoseg.evaluation.standings import Contestant, Leaderboard, Standing
 
@@ -34,15 +34,24 @@ def rank(contestants: Sequence[Contestant], *, seed: int = SEED, draws: int = DR
     """
     cases = _shared(contestants)
     metrics = [name for name in COMPARED if all(name in table for one in contestants for table in one.tables.values())]
+    told = [one.patients for one in contestants if one.patients is not None]
+    patients = {case: patient for known in told for case, patient in known.items()}
     standings = [
-        Standing(one.name, _scores(one, cases, metrics, seed, draws), one.costs, tuple(one.published))
+        Standing(one.name, _scores(one, cases, patients, metrics, seed, draws), one.costs, tuple(one.published))
         for one in sorted(contestants, key=lambda one: one.name)
     ]
     _require_alike(standings)
     standings.sort(key=lambda one: _worst_last(one.scores.row()["mean"]))
     left_out = {one.name: len(one.cases) - len(cases) for one in contestants if len(one.cases) > len(cases)}
     first = standings[0].scores
-    remarks = (*_on_left_out(left_out, len(cases)), *_on_folds(contestants, cases), *_on_numbers(standings), *_on_times(standings))
+    untold = () if told else (UNTOLD,)
+    remarks = (
+        *untold,
+        *_on_left_out(left_out, first.patients, len(cases)),
+        *_on_folds(contestants, cases),
+        *_on_numbers(standings),
+        *_on_times(standings),
+    )
     return Leaderboard(first.scheme, first.hd95_convention, cases, left_out, tuple(standings), remarks)
 
 
@@ -57,10 +66,12 @@ def _shared(contestants: Sequence[Contestant]) -> tuple[str, ...]:
     return tuple(cases)
 
 
-def _scores(one: Contestant, cases: Sequence[str], metrics: Sequence[str], seed: int, draws: int) -> CrossValidation:
+def _scores(one: Contestant, cases: Sequence[str], patients: Mapping[str, str], metrics: Sequence[str], seed: int, draws: int) -> CrossValidation:
     counting = {fold: table[table["case"].isin(cases)] for fold, table in one.tables.items()}
     try:
-        return cross_validate({fold: table for fold, table in counting.items() if len(table)}, metrics=metrics, seed=seed, draws=draws)
+        return cross_validate(
+            {fold: table for fold, table in counting.items() if len(table)}, patients=patients, metrics=metrics, seed=seed, draws=draws
+        )
     except AutosegError as error:
         raise AutosegError(f"{one.name}: {error}") from error
 
@@ -82,12 +93,13 @@ def _worst_last(mean: float) -> float:
     return inf if isnan(mean) else -float(mean)
 
 
-def _on_left_out(left_out: Mapping[str, int], count: int) -> list[str]:
+def _on_left_out(left_out: Mapping[str, int], patients: int, count: int) -> list[str]:
     if not left_out:
-        return on_few(count)
+        return on_few(patients, count)
     said = ", ".join(f"{number} of {name}" for name, number in left_out.items())
-    few = " Intervals of so few say little." if count < FEW else ""
-    return [f"Compared on the {counted(count, 'case')} that all of them validated; left out: {said}.{few}"]
+    of = f" of {counted(patients, 'patient')}" if patients < count else ""
+    few = " Intervals of so few say little." if patients < FEW else ""
+    return [f"Compared on the {counted(count, 'case')}{of} that all of them validated; left out: {said}.{few}"]
 
 
 def _on_folds(contestants: Sequence[Contestant], cases: Sequence[str]) -> list[str]:

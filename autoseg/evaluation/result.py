@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 VOLUMES = ("volume_prediction", "volume_reference", "volume_difference", "relative_volume_difference")
 LESIONS = ("lesion_dice", "lesion_nsd", "lesion_hd95", "lesion_f1", "lesion_tp", "lesion_fp", "lesion_fn", "lesion_dropped")
 METRICS = (*RATIOS, *SURFACE_METRICS, *LESIONS, *VOLUMES)
+MM, PIXELS = "mm", "pixels"  # units of lengths
 _CONVENTIONS = ("nsd_tolerance", "hd95_convention", "nsd_convention")
 
 
@@ -59,7 +60,8 @@ class Row:
     ----------
     target, region : see `Target`
     metrics : metric -> value; dice, iou, precision, sensitivity, specificity, accuracy without unit; hd95 and assd in mm, nsd (absent if they
-        were not asked for); the scheme's scores of lesions, if it has any; volumes in mm^3 (difference: prediction minus reference)
+        were not asked for); the scheme's scores of lesions, if it has any; volumes in mm^3 (difference: prediction minus reference). Pixels stand
+        for mm and mm^3 where images do not tell how large they are
     counts : voxels by agreement, without the ignored
     """
 
@@ -93,7 +95,7 @@ class Evaluation:
     scheme : name of the rules, see `autoseg.evaluation.schemes`
     targets : the classes, then the regions
     table : a row for each case and target; columns case, target, region, scheme, the metrics (see `Row`; those of `METRICS` that were asked
-        for), tp, fp, fn, tn, and if distances were: nsd_tolerance (mm), hd95_convention, nsd_convention
+        for), tp, fp, fn, tn, if distances were: nsd_tolerance, hd95_convention, nsd_convention, and length_unit (mm or pixels) of all these
     missing : cases with a reference but no prediction; they are in no number
     conventions : what hd95, assd and nsd mean here
     """
@@ -108,6 +110,11 @@ class Evaluation:
     def hd95_convention(self) -> str:
         """What HD95 means here."""
         return self.conventions["hd95"]
+
+    @property
+    def length_unit(self) -> str:
+        """What distances and volumes are counted in: "mm", "pixels" where images do not tell how large they are, or "mm or pixels"."""
+        return unit_in(self.table)
 
     @property
     def leading(self) -> str:
@@ -208,13 +215,13 @@ class Evaluation:
             }
             targets.append({"name": target.name, "values": target.values} | {key: flat[key] for key in flat if key != "target"} | statistics)
         cases: dict[str, dict[str, Any]] = {}
-        for row in self.table.drop(columns=["region", "scheme", *_CONVENTIONS], errors="ignore").to_dict("records"):
+        for row in self.table.drop(columns=["region", "scheme", *_CONVENTIONS, "length_unit"], errors="ignore").to_dict("records"):
             cases.setdefault(str(row.pop("case")), {})[str(row.pop("target"))] = row
         return {
             "scheme": self.scheme,
             "conventions": dict(self.conventions) if "hd95" in self.metrics else {},
             "nsd_tolerance": float(self.table["nsd_tolerance"].max()) if "nsd" in self.metrics else None,
-            "units": {"hd95": "mm", "assd": "mm", "lesion_hd95": "mm", "nsd_tolerance": "mm", "volume": "mm^3"},
+            "units": dict.fromkeys(("hd95", "assd", "lesion_hd95", "nsd_tolerance"), self.length_unit) | {"volume": volume_unit(self.length_unit)},
             "foreground_mean": {name: _mean_over(mean, self.leading, name) for name in self.metrics},
             "region_mean": {name: _mean_over(mean, "regions", name) for name in self.metrics if any(target.region for target in self.targets)},
             "targets": targets,
@@ -223,12 +230,25 @@ class Evaluation:
         }
 
 
+def unit_in(table: "pd.DataFrame") -> str:
+    """The unit of lengths in a table of an evaluation, or those; mm where an earlier version said it of no case."""
+    known = table["length_unit"].dropna() if "length_unit" in table else ()
+    return " or ".join(sorted(set(map(str, known)))) or MM
+
+
+def volume_unit(length_unit: str) -> str:
+    """The unit of volumes beside that of lengths; a picture's pixels are counted."""
+    return length_unit.replace(MM, "mm^3")
+
+
 def _mean_over(mean: "pd.DataFrame", kind: str, metric: str) -> float:
     return float(mean.loc[mean["region"] == (kind == "regions"), metric].mean())
 
 
-def tabulate(rows_of: Mapping[str, list[Row]], scheme: Scheme, tolerance: Mapping[str, float] | float = TOLERANCE) -> "pd.DataFrame":
-    """The table of `Evaluation` from each case's rows; `tolerance` of the NSD in mm, for all cases or for each."""
+def tabulate(
+    rows_of: Mapping[str, list[Row]], scheme: Scheme, tolerance: Mapping[str, float] | float = TOLERANCE, units: Mapping[str, str] | str = MM
+) -> "pd.DataFrame":
+    """The table of `Evaluation` from each case's rows; `tolerance` of the NSD and the unit of lengths, for all cases or for each."""
     import pandas as pd  # takes a quarter of a second, which `evaluate_folder` spends while files are read
 
     table = []
@@ -236,5 +256,6 @@ def tabulate(rows_of: Mapping[str, list[Row]], scheme: Scheme, tolerance: Mappin
         named = dict(zip(_CONVENTIONS, (tolerance if isinstance(tolerance, float) else tolerance[case], scheme.hd95, scheme.nsd), strict=True))
         for row in rows:
             first = {"case": case, "target": row.target, "region": row.region, "scheme": scheme.name}
-            table.append(first | dict(row.metrics) | asdict(row.counts) | (named if "hd95" in row.metrics else {}))
+            last = {"length_unit": units if isinstance(units, str) else units[case]}
+            table.append(first | dict(row.metrics) | asdict(row.counts) | (named if "hd95" in row.metrics else {}) | last)
     return pd.DataFrame(table)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.errors import AutosegError, listing
-from autoseg.evaluation.crossval import DRAWS, SEED, bootstrap_means
+from autoseg.evaluation.crossval import DRAWS, SEED, bootstrap_means, patients_named
 from autoseg.evaluation.parts import CaseParts, PooledParts, foreseeable
 from autoseg.evaluation.postprocessing import Rule, Structure
 from autoseg.evaluation.result import Target
@@ -58,6 +58,7 @@ def choose_rules(
     targets: Sequence[Target],
     scheme: str,
     *,
+    patients: Mapping[str, str] | None = None,
     seed: int = SEED,
     draws: int = DRAWS,
 ) -> RuleChoice:
@@ -70,7 +71,8 @@ def choose_rules(
     structures : what rules may act on, outer before inner; those that `cases` were taken apart for
     targets : what is judged; the mean over their means decides
     scheme : rules for empty structures, see `autoseg.evaluation.schemes.SCHEMES`; one that measures no lesions
-    seed, draws : of the bootstrap over cases
+    patients : case -> its patient; one that is not named is a patient of its own
+    seed, draws : of the bootstrap over patients
 
     Returns
     -------
@@ -103,7 +105,7 @@ def choose_rules(
         by_fold[fold] = table.choose(~held_out)
         after[held_out] = table.dice(by_fold[fold])[held_out]
     gain = _difference(_over_targets(_means(after)), _over_targets(_means(before)))
-    low, high = _interval(before, after, seed, draws)
+    low, high = _interval(before, after, patients_named(names, patients or {}), seed, draws)
     verdict = _verdict(before, after, gain, low, high, targets, any(by_fold.values()))
     if verdict:
         return RuleChoice((), gain, low, high, by_fold, f"No post-processing: {verdict}.")
@@ -208,10 +210,12 @@ def _fallen(before_T: NDArray[np.float64], after_T: NDArray[np.float64]) -> NDAr
     return invented | (after_T < before_T - _NOISE)
 
 
-def _interval(before_NT: NDArray[np.float64], after_NT: NDArray[np.float64], seed: int, draws: int) -> tuple[float, float]:
-    """Of the difference of means over resampled cases, the same cases on both sides."""
+def _interval(before_NT: NDArray[np.float64], after_NT: NDArray[np.float64], patients: Sequence[str], seed: int, draws: int) -> tuple[float, float]:
+    """Of the difference of means over resampled patients, the same on both sides; of a single patient there is none."""
+    if len(set(patients)) < 2:
+        return nan, nan
     every = np.ones(before_NT.shape[1], dtype=bool)
-    before, after = (bootstrap_means(dice, every, seed=seed, draws=draws)[:, 0] for dice in (before_NT, after_NT))
+    before, after = (bootstrap_means(dice, every, patients=patients, seed=seed, draws=draws)[:, 0] for dice in (before_NT, after_NT))
     differences = (after - before)[np.isfinite(after - before)]
     if not len(differences):
         return nan, nan

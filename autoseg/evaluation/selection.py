@@ -1,6 +1,6 @@
 """Which configuration, or which of their ensembles, to predict with: every candidate judged on the same cases, none of which its networks saw.
 
-- The mean is that of `evaluation/crossval.py`: over cases for each structure, then over structures. Its interval is a bootstrap over cases,
+- The mean is that of `evaluation/crossval.py`: over cases for each structure, then over structures. Its interval is a bootstrap over patients,
   drawn once for all candidates, so that differences between them are of the same patients.
 - The best mean wins, unless something cheaper is as good: within `MARGIN` of the best, and its interval overlaps the best one's. Of several such
   the cheapest is taken.
@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autoseg.errors import AutosegError
-from autoseg.evaluation.crossval import DRAWS, SEED, bootstrap_means
+from autoseg.evaluation.crossval import DRAWS, SEED, bootstrap_means, patients_named
 
 MARGIN = 0.001  # of Dice: a tenth of a point
 Members = tuple[str, ...]
@@ -67,13 +67,16 @@ def candidates_of(configurations: Sequence[str]) -> tuple[Members, ...]:
     return (*singles, *pairs, *([tuple(configurations)] if len(configurations) > 2 else []))
 
 
-def choose(dice: Mapping[Members, pd.DataFrame], costs: Mapping[str, float], *, margin: float = MARGIN) -> Choice:
+def choose(
+    dice: Mapping[Members, pd.DataFrame], costs: Mapping[str, float], *, patients: Mapping[str, str] | None = None, margin: float = MARGIN
+) -> Choice:
     """Take the best candidate, or a cheaper one that is as good.
 
     Parameters
     ----------
     dice : candidate -> a row a case, a column a structure; not a number where a structure is nowhere; the same cases and structures for all
     costs : configuration -> arithmetic of its prediction; an ensemble costs the sum
+    patients : case -> its patient; one that is not named is a patient of its own
     margin : difference of the means up to which a cheaper candidate is as good
 
     Raises
@@ -81,7 +84,7 @@ def choose(dice: Mapping[Members, pd.DataFrame], costs: Mapping[str, float], *, 
     AutosegError
         no candidate has a number
     """
-    resampled = {members: _resampled(table) for members, table in dice.items()}
+    resampled = {members: _resampled(table, patients or {}) for members, table in dice.items()}
     means = {members: float(table.mean().mean()) for members, table in dice.items()}
     cost = {members: sum(costs[name] for name in members) for members in dice}
     known = [members for members in dice if np.isfinite(means[members])]
@@ -102,12 +105,13 @@ def choose(dice: Mapping[Members, pd.DataFrame], costs: Mapping[str, float], *, 
     return Choice(candidates, chosen, _reason(chosen, leader, len(candidates), margin))
 
 
-def _resampled(table: pd.DataFrame) -> NDArray[np.float64]:
-    """The mean over structures in each bootstrap resample of the cases; of a single case there are none."""
-    values = table.sort_index().to_numpy(dtype=float)
-    if len(values) < 2:
+def _resampled(table: pd.DataFrame, patients: Mapping[str, str]) -> NDArray[np.float64]:
+    """The mean over structures in each bootstrap resample of the patients; of a single patient there are none."""
+    ordered = table.sort_index()
+    values, drawn = ordered.to_numpy(dtype=float), patients_named(ordered.index, patients)
+    if len(set(drawn)) < 2:
         return np.empty(0)
-    return bootstrap_means(values, np.ones(values.shape[1], dtype=bool), seed=SEED, draws=DRAWS)[:, 0]
+    return bootstrap_means(values, np.ones(values.shape[1], dtype=bool), patients=drawn, seed=SEED, draws=DRAWS)[:, 0]
 
 
 def _interval(means_D: NDArray[np.float64]) -> tuple[float, float]:

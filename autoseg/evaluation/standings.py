@@ -14,10 +14,11 @@ import pandas as pd
 
 from autoseg.errors import counted
 from autoseg.evaluation.crossval import DRAWS, SEED, CrossValidation
+from autoseg.evaluation.result import volume_unit
 from autoseg.files import write_json, write_text
 from autoseg.planning.zoo.recipe import Published
 
-_UNITS = {"hd95": "mm", "assd": "mm", "lesion_hd95": "mm", "volume_difference": "mm^3"}
+_LENGTHS = ("hd95", "assd", "lesion_hd95")
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,14 @@ class Contestant:
     tables : fold -> table of its validation, see `read_metrics`
     costs : what it takes
     published : figures that the authors of its recipe report
+    patients : case -> its patient, where that is not the case itself; None: nobody says it
     """
 
     name: str
     tables: Mapping[str, pd.DataFrame]
     costs: Costs
     published: Sequence[Published] = ()
+    patients: Mapping[str, str] | None = None
 
     @property
     def cases(self) -> dict[str, str]:
@@ -167,7 +170,7 @@ class Leaderboard:
         return {
             "scheme": self.scheme,
             "hd95_convention": self.hd95_convention,
-            "interval": f"95 %, {DRAWS} bootstrap resamples of the cases, seed {SEED}",
+            "interval": f"95 %, {DRAWS} bootstrap resamples of the patients, seed {SEED}",
             "cases": list(self.cases),
             "left_out": dict(self.left_out),
             "remarks": list(self.remarks),
@@ -186,7 +189,8 @@ class Leaderboard:
 
 def _accuracy(scores: CrossValidation) -> list[dict[str, Any]]:
     rows = scores.summary.rename(columns={"mean": "value"}).to_dict("records")
-    return [{"kind": "accuracy", "unit": _UNITS.get(str(row["metric"]), "")} | {str(key): value for key, value in row.items()} for row in rows]
+    units = dict.fromkeys(_LENGTHS, scores.length_unit) | {"volume_difference": volume_unit(scores.length_unit)}
+    return [{"kind": "accuracy", "unit": units.get(str(row["metric"]), "")} | {str(key): value for key, value in row.items()} for row in rows]
 
 
 def _costs(costs: Costs) -> list[dict[str, Any]]:

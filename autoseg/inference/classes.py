@@ -18,10 +18,10 @@ from autoseg.errors import AutosegError
 from autoseg.imaging.image import Image, Shape3
 from autoseg.inference.execution import enough_memory, inference
 from autoseg.inference.model_folder import Model
-from autoseg.inference.predictor import TOO_LARGE, choose_execution, common_mirror_axes, not_a_number, patch_3d, require_step
+from autoseg.inference.placed import TOO_LARGE, not_a_number, place_models
 from autoseg.inference.sliding_window import flip_combinations, pad_to_patch, windows
 from autoseg.networks.head import set_given
-from autoseg.planning.plan import Classification, Plan
+from autoseg.planning.plan import Classification
 from autoseg.preprocessing.case import ReadyCase, prepare
 
 TOGETHER = 8  # windows the networks see at once
@@ -58,20 +58,14 @@ class ClassPredictor:
     """
 
     def __init__(self, models: list[Model], device: str, *, step: float | None = None, mirror: bool = True) -> None:
-        if not models:
-            raise AutosegError("There is no trained network to predict with.")
-        self.plan: Plan = models[0].plan
-        self.configuration = models[0].configuration
-        self.step = require_step(self.configuration.inference.step if step is None else step)
-        self.mirror = mirror
-        dimensions = self.configuration.dimensions
-        self._flips = flip_combinations([axis + 2 for axis in common_mirror_axes(models)] if mirror else [])
-        self._patch = patch_3d(self.configuration)
-        with enough_memory(device, TOO_LARGE):
-            for model in models:
-                set_given(model.network, "image")
-            self.execution = choose_execution(models[0], self._patch, device)
-            self._networks = [self.execution.place(model.network, dimensions) for model in models]
+        for model in models:
+            set_given(model.network, "image")
+        placed = place_models(models, device, step=step, mirror=mirror)
+        self.plan, self.configuration = placed.plan, placed.configuration
+        self.step, self.mirror, self.execution = placed.step, mirror, placed.execution
+        self._flips = flip_combinations([axis + 2 for axis in placed.mirror_axes])
+        self._patch = self.configuration.patch_3d
+        self._networks = placed.networks
 
     @property
     def block(self) -> Classification:

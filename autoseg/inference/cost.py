@@ -8,11 +8,10 @@
 from dataclasses import dataclass
 
 from autoseg.imaging.image import Shape3
-from autoseg.inference.model_folder import mirror_axes
-from autoseg.inference.predictor import patch_3d
 from autoseg.inference.sliding_window import windows
 from autoseg.networks.cost import NetworkCost, network_cost
 from autoseg.planning.plan import Configuration, Plan
+from autoseg.planning.training_recipe import mirror_axes
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def case_cost(plan: Plan, name: str, recipe: str, slices: int | None) -> CaseCos
     configuration = plan.configuration(name)
     network = _network(plan, name)
     shape = _typical_shape(configuration, slices)
-    patch = patch_3d(configuration)
+    patch = configuration.patch_3d
     count = None
     if shape is not None:
         z, y, x = (max(length, size) for length, size in zip(shape, patch, strict=True))

@@ -21,8 +21,8 @@ from autoseg.networks import build
 from autoseg.networks.head import set_given
 from autoseg.networks.unet import set_deep_supervision
 from autoseg.networks.weights import load_weights, weights_of, write_tensors
-from autoseg.planning.hardware.memory import find_recipe
 from autoseg.planning.plan import Configuration, Plan, read_plan, write_plan
+from autoseg.planning.training_recipe import mirror_axes
 
 PLAN, MODEL, WEIGHTS = "plan.json", "model.json", "weights.safetensors"
 PREVIOUS = "previous.json"  # of a cascade: the previous stage's weights whose segmentations it was trained on
@@ -54,12 +54,6 @@ class Model:
     def mirror_axes(self) -> tuple[int, ...]:
         """Axes of the patch to mirror in prediction."""
         return mirror_axes(self.configuration, self.recipe)
-
-
-def mirror_axes(configuration: Configuration, recipe: str) -> tuple[int, ...]:
-    """Axes of the patch to mirror in prediction: the plan's, as far as the recipe mirrored them; others would show the network the unknown."""
-    learned = find_recipe(configuration, recipe).augmentation.mirror_axes
-    return tuple(axis for axis in configuration.inference.mirror_axes if axis in learned)
 
 
 def start_model_folder(folder: Path, plan: Plan, configuration_name: str, fold: str, recipe: str) -> None:

@@ -7,7 +7,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -18,16 +18,16 @@ from autoseg.errors import AutosegError
 from autoseg.imaging.image import Image, Shape3
 from autoseg.imaging.resample import Planes
 from autoseg.inference.decide import Prediction, decide
-from autoseg.inference.execution import Execution, candidates, choose, enough_memory, inference
+from autoseg.inference.execution import Execution, enough_memory, inference
 from autoseg.inference.logits import Logits, in_memory, on_disk
 from autoseg.inference.model_folder import Model
+from autoseg.inference.placed import TOO_LARGE, not_a_number, place_models
 from autoseg.inference.sliding_window import predict_logits, windows
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.case import ReadyCase, place, prepare
 from autoseg.preprocessing.previous import with_previous
 
 Ready = TypeVar("Ready")
-TOO_LARGE = "Close other programs that use it, or predict with --device cpu."
 
 
 class Segmenter(Protocol[Ready]):
@@ -103,25 +103,17 @@ class Predictor:
     """
 
     def __init__(self, models: list[Model], device: str, *, step: float | None = None, mirror: bool = True) -> None:
-        if not models:
-            raise AutosegError("There is no trained network to predict with.")
-        self.plan = models[0].plan
-        self._name = models[0].configuration_name
+        placed = place_models(models, device, step=step, mirror=mirror)
+        self.plan, self._name, self.configuration = placed.plan, placed.name, placed.configuration
         self.made_by = f"'{self._name}' in {models[0].folder}"
-        self.configuration: Configuration = models[0].configuration
-        settings = self.configuration.inference
-        self.step = require_step(settings.step if step is None else step)
-        self.mirror = mirror
-        dimensions = self.configuration.dimensions
-        self._mirror_axes = tuple(axis + 3 - dimensions for axis in common_mirror_axes(models)) if mirror else ()
-        self._sigma = settings.gaussian_sigma
-        with enough_memory(device, TOO_LARGE):
-            self.execution = choose_execution(models[0], self.patch, device)
-            self._networks = [self.execution.place(model.network, dimensions) for model in models]
+        self.step, self.mirror, self.execution = placed.step, mirror, placed.execution
+        self._mirror_axes = tuple(axis + 3 - self.configuration.dimensions for axis in placed.mirror_axes)
+        self._sigma = self.configuration.inference.gaussian_sigma
+        self._networks = placed.networks
 
     @property
     def patch(self) -> Shape3:
-        return patch_3d(self.configuration)
+        return self.configuration.patch_3d
 
     @property
     def members(self) -> int:
@@ -255,49 +247,3 @@ class Predictor:
         if mean is None or not mean.sum().isfinite():
             raise not_a_number(self.execution)
         return mean if folds == 1 else mean.div_(folds)
-
-
-def patch_3d(configuration: Configuration) -> Shape3:
-    """The patch as Z, Y, X; a 2D patch is one slice thick."""
-    size = configuration.patch_size
-    return (1, size[0], size[1]) if configuration.dimensions == 2 else (size[0], size[1], size[2])
-
-
-def require_step(step: float) -> float:
-    """A distance of windows that is possible.
-
-    Raises
-    ------
-    AutosegError
-        it is not
-    """
-    if not 0 < step <= 1:
-        raise AutosegError(f"The step {step} is not possible: it is the distance of windows as a part of the patch, above 0 and at most 1.")
-    return step
-
-
-def common_mirror_axes(models: Sequence[Model]) -> tuple[int, ...]:
-    """The axes of the patch that all models, of which there is at least one, know mirrored, in order."""
-    return tuple(sorted(set.intersection(*(set(model.mirror_axes) for model in models))))
-
-
-def not_a_number(execution: Execution) -> AutosegError:
-    """What to raise where a network's output is not a number."""
-    return AutosegError(
-        f"The network's output is not a number ({execution.describe()})."
-        " Write precision float32 under training in the model folder's plan.json, or train the model again."
-    )
-
-
-def choose_execution(model: Model, patch: Shape3, device: str) -> Execution:
-    """The fastest way to run a network on windows of one size."""
-    configuration = model.configuration
-    shape = patch[1:] if configuration.dimensions == 2 else patch
-    window = torch.randn(1, model.plan.input_channels(model.configuration_name), *shape)
-
-    def run(option: Execution) -> None:
-        network = option.place(model.network, configuration.dimensions)
-        with inference(network), option.autocast():
-            network(option.arrange(window))
-
-    return choose(candidates(device, configuration.training.precision), run)

@@ -22,7 +22,8 @@ from autoseg.errors import AutosegError
 from autoseg.imaging.image import Geometry, Image, Shape3
 from autoseg.imaging.resample import resample
 from autoseg.inference.execution import Execution, enough_memory
-from autoseg.inference.predictor import TOO_LARGE, Predictor
+from autoseg.inference.placed import TOO_LARGE
+from autoseg.inference.predictor import Predictor
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.schema.configuration import channel_positions
 from autoseg.planning.schema.tasks import RECONSTRUCTIONS

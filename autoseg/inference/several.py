@@ -19,7 +19,8 @@ from autoseg.inference.cascade import TrainedFolds, at_spacing
 from autoseg.inference.decide import Prediction, decide
 from autoseg.inference.execution import Execution, enough_memory
 from autoseg.inference.logits import Logits
-from autoseg.inference.predictor import TOO_LARGE, Segmenter, Stage
+from autoseg.inference.placed import TOO_LARGE
+from autoseg.inference.predictor import Segmenter, Stage
 from autoseg.inference.run import Source
 from autoseg.planning.plan import Plan
 

@@ -1,7 +1,7 @@
 """How two or more sets of predictions differ, case by case: a line for each case from contestant to contestant.
 
 - Every case is drawn, so that one case that decides a mean is seen; the bars are the medians, and lie under the dots.
-- Distances are on an axis that is even up to 1 mm and logarithmic beyond, so that penalties of hundreds of millimetres leave room for the rest.
+- Distances are on an axis that is even up to 1 (mm or pixels) and logarithmic beyond, so that penalties of hundreds leave room for the rest.
 - A case joins a panel only where all contestants have a number; how many do not is said.
 """
 
@@ -31,7 +31,7 @@ def draw_pairs(
     values : a row for each case, structure and metric; columns case, target, metric, and one of each contestant's name
     contestants : at least two, from left to right
     targets : structures; the first six are drawn, and the heading says so
-    metrics : metric -> how its axis is called; what ends in "mm" is a distance
+    metrics : metric -> how its axis is called; what ends in "mm" or "pixels" is a distance
     target : the PNG file
     title : heading of the picture
 
@@ -78,7 +78,7 @@ def _draw_panel(axes: Axes, values: np.ndarray, contestants: Sequence[str], stru
         places, [canvas.shortened(name, _LONGEST_NAME) for name in contestants], parse_math=False, rotation=0 if few else 25,
         ha="center" if few else "right",
     )  # fmt: skip
-    if metric.endswith("mm"):
+    if metric.endswith(("mm", "pixels")):
         _stretch(axes, known)
     else:
         _clamp(axes)

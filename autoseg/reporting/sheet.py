@@ -12,7 +12,8 @@ from autoseg.reporting import canvas
 MARGIN = 0.2
 LETTER = 0.075  # width of a letter of 9 points
 _TITLE = 0.36
-_TITLE_LETTER = 0.12
+_TITLE_LETTER = 0.12  # of 12 points
+_LEAST_TITLE = 7.0  # points
 _LEGEND_LINE = 0.22
 
 
@@ -32,7 +33,9 @@ def new_sheet(width: float, height: float, title: str, legend: Mapping[str, canv
     top = MARGIN + foot + height
     figure = canvas.new_figure(width + 2 * MARGIN, top + (_TITLE if title else 0.0) + MARGIN)
     if title:
-        canvas.write(figure, MARGIN, top + _TITLE, canvas.shortened(title, int(width / _TITLE_LETTER)), fontsize=12, fontweight="bold", va="top")
+        size = min(12.0, max(_LEAST_TITLE, 12 * width / (len(title) * _TITLE_LETTER)))
+        letters = len(title) if size > _LEAST_TITLE else int(12 * width / (size * _TITLE_LETTER))
+        canvas.write(figure, MARGIN, top + _TITLE, canvas.shortened(title, letters), fontsize=size, fontweight="bold", va="top")
     if legend:
         patches = [Patch(color=colour) for colour in legend.values()]
         place = (MARGIN / (width + 2 * MARGIN), 0.6 * MARGIN / float(figure.get_size_inches()[1]))

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoseg.inference.predictor import patch_3d
 from autoseg.planning.plan import Augmentation, Configuration
 from autoseg.preprocessing.previous import with_previous
 from autoseg.preprocessing.store import ReadyCases, StoredCase
@@ -123,7 +122,7 @@ class PatchSource:
         self._flat = configuration.dimensions == 2
         self._keep_zero = configuration.keeps_zero
         self._num_classes = (num_classes or 0) if configuration.previous_stage else 0  # of the previous stage
-        self.patch = patch_3d(configuration)
+        self.patch = configuration.patch_3d
 
     def load(self, number: int, *, contiguous: bool = True) -> list[Sample]:
         """The samples of one batch, on the host.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from autoseg.errors import AutosegError, Interrupted
 from autoseg.files import sweep
 from autoseg.inference import model_folder
-from autoseg.inference.execution import Execution, candidates, choose, inference
+from autoseg.inference.execution import Execution, candidates, inference
 from autoseg.inference.model_folder import Model, weights_fingerprint
 from autoseg.networks import build, start_encoder
 from autoseg.networks.unet import set_deep_supervision
@@ -33,6 +33,7 @@ from autoseg.training import checkpoint
 from autoseg.training.batches import Batch, PatchSource, stream
 from autoseg.training.best import BestWeights
 from autoseg.training.checkpoint import Counters
+from autoseg.training.measure import fastest_step
 from autoseg.training.monitor import take_note, why_stopped
 from autoseg.training.objectives import objective_of
 from autoseg.training.optimize import Stepper
@@ -188,29 +189,11 @@ class Trainer:
         return run
 
     def _measure(self) -> tuple[Execution, float]:
-        """The fastest way to run a training step here, and its seconds. Whole batches: a CPU's best format for one sample is not that for two."""
-        patch, dimensions = self._configuration.patch_size, self._configuration.dimensions
-        images = torch.zeros(self._configuration.batch_size, self._channels, *patch)
-        classes = torch.zeros(self._configuration.batch_size, *patch, dtype=torch.long)
-        targets = torch.zeros(self._configuration.batch_size, dtype=torch.long)
-        seconds: dict[Execution, float] = {}
-        buffers = {name: buffer.clone() for name, buffer in self._network.named_buffers()}
-
-        def run(option: Execution) -> None:
-            network = option.place(self._network, dimensions)
-            begun = time.monotonic()
-            loss, _ = self._judge(network, Batch(*(part.to(option.device) for part in (images, classes, targets))), option)
-            loss.backward()  # type: ignore[no-untyped-call]
-            network.zero_grad(set_to_none=True)
-            option.finish()
-            seconds[option] = min(seconds.get(option, float("inf")), time.monotonic() - begun)
-
-        execution = choose(candidates(self._device, self._rules.precision), run, repetitions=1 if self._device == "cpu" else 3)
-        if not seconds:
-            run(execution)
-        for name, buffer in self._network.named_buffers():  # timing must not teach the statistics of batch norm
-            buffer.copy_(buffers[name])
-        return execution, seconds[execution]
+        patch, batch = self._configuration.patch_size, self._configuration.batch_size
+        images = torch.zeros(batch, self._channels, *patch)
+        zeros = Batch(images, torch.zeros(batch, *patch, dtype=torch.long), torch.zeros(batch, dtype=torch.long))
+        options = candidates(self._device, self._rules.precision)
+        return fastest_step(self._network, self._configuration.dimensions, options, zeros, self._judge)
 
     def _size(self) -> str:
         """How large the network, the patch and the batch are, in words."""

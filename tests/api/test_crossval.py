@@ -21,7 +21,9 @@ NAME = "Dataset001_Small"
 RUN = Run(recipe="default", steps=100, seconds=None, seed=1, precision="float32", channels_last=False, epoch_steps=10)
 
 
-def validated(place: Path, fold: int, dice: dict[str, float], *, configuration: str = "small", scheme: str = "nnunet") -> Path:
+def validated(
+    place: Path, fold: int, dice: dict[str, float], *, configuration: str = "small", scheme: str = "nnunet", patients: dict[str, str] | None = None
+) -> Path:
     folder = place / "models" / NAME / configuration / f"fold_{fold}"
     folder.mkdir(parents=True)
     rows = [
@@ -30,6 +32,7 @@ def validated(place: Path, fold: int, dice: dict[str, float], *, configuration: 
         for target in ("core", "rim")
     ]
     pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
+    (folder / "cases.json").write_text(json.dumps({"training": [], "validation": list(dice), "patients": patients or {}}))
     return folder
 
 
@@ -84,6 +87,19 @@ def test_one_configuration_has_files_of_its_own(tmp_path: Path) -> None:
     assert [one.name for one in found.configurations] == ["other"]
     assert found.csv.parent == tmp_path / "models" / NAME / "other"
     assert found.configurations[0].missing == ()
+
+
+def test_slices_of_a_patient_are_drawn_together(tmp_path: Path) -> None:
+    dice = {"a_1": 0.9, "a_2": 0.9, "b_1": 0.1, "b_2": 0.1}
+    folder = validated(tmp_path, 0, dice, patients={name: name[0] for name in dice})
+    (one,) = autoseg.crossval("small", dataset=NAME, workspace=tmp_path).configurations
+    assert one.scores is not None and (one.scores.row()["low"], one.scores.row()["high"]) == (pytest.approx(0.1), pytest.approx(0.9))
+    assert "4 cases of 2 patients: intervals of so few say little." in one.remarks
+    document = json.loads((tmp_path / "models" / NAME / "small" / "crossval.json").read_text())["configurations"]["small"]
+    assert (document["patients"], document["length_unit"]) == (2, "mm")
+    (folder / "cases.json").write_text(json.dumps({"training": [], "validation": list(dice)}))
+    (one,) = autoseg.crossval("small", dataset=NAME, workspace=tmp_path).configurations
+    assert any(remark.startswith("Nobody says which cases are of one patient") for remark in one.remarks)
 
 
 def test_folds_with_other_settings_are_said_so(tmp_path: Path, small_plan: Callable[..., Plan]) -> None:

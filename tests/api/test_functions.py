@@ -3,12 +3,16 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 import autoseg
+from autoseg.api._demo import EPOCHS, STEPS
+from autoseg.cli.demo import demo
 from autoseg.data.phantom import write_phantoms
 from autoseg.errors import AutosegError, DatasetError, Interrupted
+from autoseg.planning.presets import PRESETS
 
 NAME = "DatasetPhantom20"
 Shrink = Callable[[Path], None]
@@ -87,6 +91,11 @@ def test_two_ways_to_name_a_model_are_not_mixed(workspace: Path) -> None:
 def test_everything_offered_exists() -> None:
     for name in autoseg.__all__:
         assert getattr(autoseg, name).__name__ == name
+
+
+def test_the_demo_trains_as_many_steps_as_it_says() -> None:
+    assert EPOCHS * PRESETS["cpu"].iterations_per_epoch == STEPS
+    assert f"{STEPS} steps" in get_type_hints(demo, include_extras=True)["budget"].__metadata__[0].help
 
 
 @pytest.mark.slow

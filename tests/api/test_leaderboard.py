@@ -92,7 +92,7 @@ def test_a_validation_that_is_stopped_leaves_no_numbers_of_weights_that_are_no_m
 
     with pytest.raises(KeyboardInterrupt):
         autoseg.train("2d", 0, workspace=copy, device="cpu", progress=stop)
-    assert not (folder / "metrics.csv").exists() and not (folder / "metrics.json").exists()
+    assert not any((folder / name).exists() for name in ("metrics.csv", "metrics.json", "scores.png", "validation.png"))
     autoseg.train("2d", 0, workspace=copy, device="cpu")
     assert (folder / "metrics.csv").is_file() and (folder / "validation" / "timing.json").is_file()
 
@@ -113,5 +113,5 @@ def test_nothing_trained_is_an_error(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "raw_data").symlink_to(trained / "raw_data")
     with pytest.raises(AutosegError, match=r"No fold of DatasetPhantom20 is trained yet in .*autoseg train 2d cv"):
         autoseg.leaderboard(NAME, workspace=tmp_path)
-    with pytest.raises(AutosegError, match=r"4d of DatasetPhantom20 has no fold whose training has ended\. There is one of: 2d, 3d_fullres"):
+    with pytest.raises(AutosegError, match=r"DatasetPhantom20 has no configuration 4d\. There are: .*; trained are 2d, 3d_fullres"):
         autoseg.leaderboard(NAME, configurations=["4d"], workspace=trained)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
+from safetensors.torch import save_file
 
 import autoseg
 from autoseg.api._out_of_fold import OutOfFold
@@ -93,6 +95,20 @@ def test_recipes_are_added_to_a_plan_that_was_edited_and_stay_in_it(workspace: P
         autoseg.plan("LGG", workspace=tmp_path, recipes=["unet_lgg_2d"], preprocess=False)
     with pytest.raises(AutosegError, match="name one with --recipe"):
         autoseg.plan("LGG", workspace=tmp_path, encoder_weights="none", preprocess=False)
+    replaced = autoseg.plan("LGG", workspace=tmp_path, force=True, preprocess=False)
+    assert replaced.dropped == ("unet_lgg_2d",) and list(replaced.plan.configurations) == ["2d"]
+
+
+def test_weights_that_are_gone_are_missed_before_cases_are_made_ready(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "raw_data").symlink_to(workspace / "raw_data")
+    weights = tmp_path / "encoder.safetensors"
+    save_file({"weight": torch.zeros(1)}, weights)
+    autoseg.plan("LGG", workspace=tmp_path, recipes=["resnet50_unet_lgg_2d"], encoder_weights=str(weights), folds=2, preprocess=False)
+    weights.unlink()
+    stages: list[str] = []
+    with pytest.raises(AutosegError, match=r"encoder\.safetensors \(network\.weights\) do not exist"):
+        autoseg.train("resnet50_unet_lgg_2d", 0, dataset="LGG", workspace=tmp_path, device="cpu", progress=lambda stage, *_: stages.append(stage))
+    assert not stages and not (tmp_path / "models" / "LGG" / "resnet50_unet_lgg_2d" / "fold_0").exists()
 
 
 def test_a_recipe_is_added_to_a_plan_of_stacked_slices(workspace: Path, tmp_path: Path) -> None:
@@ -119,7 +135,7 @@ def test_stacked_slices_are_judged_as_volumes(workspace: Path, tmp_path: Path) -
 
 def test_what_predicting_with_a_recipe_costs_is_known(workspace: Path) -> None:
     plan = read_plan(workspace / "plans" / "LGG.json")
-    costs = {name: OutOfFold(name, plan, "default", {}, {"0": "a"}).cost for name in ("unet_lgg_2d", "resnet50_unet_lgg_2d")}
+    costs = {name: OutOfFold(name, plan, "default", {}, {"0": "a"}, {}).cost for name in ("unet_lgg_2d", "resnet50_unet_lgg_2d")}
     assert costs["resnet50_unet_lgg_2d"] > costs["unet_lgg_2d"] > 0
 
 

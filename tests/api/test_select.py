@@ -107,7 +107,7 @@ def test_a_selection_that_does_not_fit_is_an_error_or_is_said(both: Path, select
 
 
 def test_what_cannot_be_compared_is_refused(both: Path, tmp_path: Path) -> None:
-    with pytest.raises(AutosegError, match=r"4d of DatasetPhantom20 has no fold whose training has ended\. There is one of: 2d, 3d_fullres"):
+    with pytest.raises(AutosegError, match=r"DatasetPhantom20 has no configuration 4d\. There are: .*; trained are 2d, 3d_fullres"):
         autoseg.select(["4d"], workspace=both)
     with pytest.raises(AutosegError, match="brats23 judges lesions"):
         autoseg.select(workspace=both, scheme="brats23")

@@ -58,6 +58,15 @@ def test_a_run_that_has_ended_is_not_shortened(planned: Path) -> None:
     assert train(planned, "all", epochs=4)[1].steps == 4
 
 
+def test_an_unfinished_run_may_end_where_it_is(planned: Path) -> None:
+    steps = iter(range(100))
+    with pytest.raises(Interrupted):
+        train(planned, "all", epochs=9, restart=True, should_stop=lambda: next(steps) > 2)
+    notes, trained = train(planned, "all", epochs=2)
+    assert "The unfinished run in" in notes[0] and "is as long already as 2 steps; it ends here" in notes[0]
+    assert not any("is trained already" in note for note in notes) and trained.steps == 4
+
+
 def test_a_run_keeps_its_seed_and_says_so(planned: Path) -> None:
     notes, trained = train(planned, "all", epochs=1, seed=3, restart=True)
     assert not any("seed" in note for note in notes)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from autoseg.cli.evaluate import heading
 from autoseg.imaging.image import Geometry, LabelMap
 from autoseg.imaging.write import write_labels
 from tests.cli.conftest import Shell
@@ -47,8 +48,8 @@ def test_lesions_are_shown_with_their_scheme(shell: Shell, place: Path) -> None:
     assert done.code == 0, done.err
     assert done.headline.endswith("scheme brats23, tumour metastasis")
     assert "Lesions (scheme brats23 metastasis)" in done.out
-    for heading in ("found", "missed", "invented", "too small, dropped"):
-        assert heading in done.out
+    for head in ("found", "missed", "invented", "too small, dropped"):
+        assert head in done.out
     assert set(pd.read_csv(place / "near" / "metrics.csv")["scheme"]) == {"brats23 metastasis"}
 
 
@@ -101,3 +102,15 @@ def test_one_case_is_no_plural(shell: Shell, place: Path) -> None:
 def test_compare_names_the_missing_cases(shell: Shell, place: Path) -> None:
     (place / "far" / "b.nii.gz").unlink()
     assert "far lacks b" in shell.fails("compare", "near", "far", "-r", "labels", cwd=place)
+
+
+@pytest.mark.parametrize(
+    ("unit", "named"),
+    [
+        ("mm", ("HD95 mm", "volume difference mm³", "lesion HD95 mm", "Dice")),
+        ("pixels", ("HD95 pixels", "volume difference pixels", "lesion HD95 pixels", "Dice")),
+        ("mm or pixels", ("HD95 mm or pixels", "volume difference mm or pixels", "lesion HD95 mm or pixels", "Dice")),
+    ],
+)
+def test_columns_name_the_unit(unit: str, named: tuple[str, ...]) -> None:
+    assert tuple(heading(metric, unit) for metric in ("hd95", "volume_difference", "lesion_hd95", "dice")) == named

@@ -56,6 +56,14 @@ def test_other_metrics_are_put_together_where_they_are_asked_for() -> None:
     assert set(found.summary["metric"]) == {"dice", "iou"}
 
 
+def test_lengths_are_in_the_unit_that_was_measured_in() -> None:
+    """Tables of an earlier version do not say it: they are taken for what the others are, or for mm."""
+    pictures = {"0": table({"a": {"core": 0.5}}, length_unit="pixels"), "1": table({"b": {"core": 0.7}})}
+    assert cross_validate(pictures).length_unit == "pixels" and cross_validate(FOLDS).length_unit == "mm"
+    pictures["1"] = pictures["1"].assign(length_unit="mm")
+    assert cross_validate(pictures).length_unit == "mm or pixels"
+
+
 def test_regions_lead_where_there_is_no_class() -> None:
     row = cross_validate({"0": table({"a": {"WT": 0.5, "TC": 0.7}})}).row()
     assert (row["target"], row["mean"]) == (OVER_REGIONS, pytest.approx(0.6))
@@ -72,6 +80,21 @@ def test_the_bootstrap_is_the_slow_way() -> None:
         resampled = pd.DataFrame(np.repeat(values, drawn, axis=0))
         np.testing.assert_allclose(row, [resampled[[0, 2]].mean().mean(), *resampled.mean()])
     assert np.isnan(fast[:, 3]).any()
+
+
+def test_cases_of_a_patient_are_drawn_together() -> None:
+    """The interval is that of the patients' sums over their numbers, drawn the slow way; one patient has none, however many cases."""
+    dice = {"a1": 0.9, "a2": 0.8, "a3": 0.7, "b": 0.2, "c": 0.4}
+    patients = {"a1": "a", "a2": "a", "a3": "a"}
+    found = cross_validate({"0": table({case: {"core": number} for case, number in dice.items()})}, patients=patients)
+    drawn = np.random.default_rng(0)
+    times = np.concatenate([drawn.multinomial(3, [1 / 3] * 3, size=250) for _ in range(20)])
+    means = [(2.4 * a + 0.2 * b + 0.4 * c) / (3 * a + b + c) for a, b, c in times]
+    row = found.row()
+    assert found.patients == 3 and row["mean"] == pytest.approx(0.6)
+    assert [row["low"], row["high"]] == pytest.approx(np.percentile(means, (2.5, 97.5)))
+    alone = cross_validate({"0": table({case: {"core": dice[case]} for case in patients})}, patients=patients)
+    assert alone.patients == 1 and np.isnan([alone.row()["low"], alone.row()["high"]]).all()
 
 
 def test_intervals_hold_what_they_promise() -> None:

@@ -1,5 +1,6 @@
 """One case by hand, folders with all that can be wrong with them, and real scans."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from autoseg.data.dataset import Labels
 from autoseg.errors import AutosegError, GeometryMismatch
@@ -264,3 +266,20 @@ def test_a_real_tumour_without_enhancing_part() -> None:
     assert (enhancing["empty_both"], enhancing["dice"], enhancing["dice_cases"]) == (1, 1.0, 1)
     assert found.under("brats20").mean().loc["ET", "dice_cases"] == 2
     assert set(found.table[["tp", "fp", "fn", "tn"]].sum(axis=1)) == {155 * 240 * 240}
+
+
+def test_pictures_are_judged_in_pixels(tmp_path: Path) -> None:
+    """They do not tell how large a pixel is; what is of both kinds says so."""
+    square = np.zeros((12, 16), dtype=np.uint8)
+    square[4:8, 4:8] = 1
+    for folder, array in (("out", np.roll(square, 2, axis=1)), ("labels", square)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(array).save(tmp_path / folder / "a.png")
+    labels = Labels(("background", "structure"), (0, 1))
+    found = evaluate_folder(tmp_path / "out", tmp_path / "labels", labels)
+    assert found.length_unit == "pixels" and found.table["hd95"].tolist() == [2.0] and found.table["volume_reference"].tolist() == [16.0]
+    units = json.loads(found.write(tmp_path)[1].read_text())["units"]
+    assert units == {"hd95": "pixels", "assd": "pixels", "lesion_hd95": "pixels", "nsd_tolerance": "pixels", "volume": "pixels"}
+    for folder in ("out", "labels"):
+        save(tmp_path / folder / "b.nii.gz", square[None])
+    assert evaluate_folder(tmp_path / "out", tmp_path / "labels", labels).length_unit == "mm or pixels"

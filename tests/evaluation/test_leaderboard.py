@@ -34,7 +34,7 @@ def table(dice_of: dict[str, Sequence[float]], targets: Sequence[str] = ("core",
 
 
 def contestant(name: str, tables: dict[str, pd.DataFrame], costs: Costs = COSTS, published: Sequence[Published] = ()) -> Contestant:
-    return Contestant(name, tables, costs, published)
+    return Contestant(name, tables, costs, published, {})
 
 
 GOOD = contestant("good", {"0": table({"a": (0.9, 0.7), "b": (0.8, 0.6)}), "1": table({"c": (1.0, 0.8)})})
@@ -53,6 +53,20 @@ def test_only_common_cases_count_and_the_best_comes_first() -> None:
     assert (good.folds, poor.folds) == ({"0": 2, "1": 1}, {"0": 2, "1": 1}) and board.folds() == "0 (2 cases), 1 (1 case)"
     assert board.left_out == {"poor": 2}
     assert board.remarks == ("Compared on the 3 cases that all of them validated; left out: 2 of poor. Intervals of so few say little.",)
+
+
+def test_slices_of_a_patient_count_as_one() -> None:
+    """Told by any of the contestants; of one patient there is no interval."""
+    slices = {str(number): (number / 20, number / 30) for number in range(12)}
+    patients = {name: "p" if int(name) < 5 else "q" for name in slices}
+    first, second = (Contestant(name, {"0": table(slices)}, COSTS, (), known) for name, known in (("first", None), ("second", patients)))
+    board = rank([first, second])
+    assert board.remarks[0] == "12 cases of 2 patients: intervals of so few say little."
+    for one in board.standings:
+        row = one.scores.row("core")
+        assert [row["low"], row["high"]] == pytest.approx([np.mean([0, 1, 2, 3, 4]) / 20, np.mean([5, 6, 7, 8, 9, 10, 11]) / 20])
+    alone = rank([Contestant("first", {"0": table(slices)}, COSTS, (), dict.fromkeys(slices, "p"))])
+    assert alone.remarks[0] == "12 cases of 1 patient: intervals of so few say little." and np.isnan(alone.standings[0].scores.row()["low"])
 
 
 def test_intervals_are_the_slow_way_and_draw_the_same_cases_for_all() -> None:

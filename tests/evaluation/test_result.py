@@ -39,7 +39,7 @@ def test_a_row_for_each_case_and_target() -> None:
     assert list(zip(table["case"], table["target"], strict=True)) == [(case, target.name) for case in "abc" for target in TARGETS]
     metrics = [*RATIOS, *SURFACE_METRICS, *VOLUMES]
     conventions = ["nsd_tolerance", "hd95_convention", "nsd_convention"]
-    assert list(table.columns) == ["case", "target", "region", "scheme", *metrics, "tp", "fp", "fn", "tn", *conventions]
+    assert list(table.columns) == ["case", "target", "region", "scheme", *metrics, "tp", "fp", "fn", "tn", *conventions, "length_unit"]
     first = table.iloc[0]
     assert (first["volume_prediction"], first["volume_reference"], first["volume_difference"]) == (6.0, 6.0, 0.0)
     assert table.iloc[7]["volume_difference"] == -6.0

@@ -62,6 +62,15 @@ def test_cases_without_a_number_are_passed_over() -> None:
     assert choose({("2d",): table(0.6), ("3d",): table(0.6005)}, COSTS).chosen.name == "2d"
 
 
+def test_cases_of_a_patient_are_drawn_together() -> None:
+    found = {("2d",): table(0.9, 0.9, 0.9, 0.1)}
+    (apart,) = choose(found, {"2d": 1.0}).candidates
+    (together,) = choose(found, {"2d": 1.0}, patients={"c0": "p", "c1": "p", "c2": "p"}).candidates
+    assert (together.low, together.high) == pytest.approx((0.1, 0.9)) and apart.low > 0.1 and together.mean == apart.mean
+    (alone,) = choose(found, {"2d": 1.0}, patients=dict.fromkeys(("c0", "c1", "c2", "c3"), "p")).candidates
+    assert np.isnan([alone.low, alone.high]).all()
+
+
 def test_a_single_candidate_says_so() -> None:
     assert choose({("2d",): table(0.6, 0.8)}, COSTS).reason == "2d is the only one that was compared: mean Dice 0.7000."
 

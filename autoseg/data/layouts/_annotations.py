@@ -11,7 +11,7 @@ class _Content(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class Picture(_Content):
+class ListedPicture(_Content):
     """A picture: pixels along Y and X, and its file, relative to the annotations."""
 
     id: int
@@ -46,7 +46,7 @@ class Object(_Content):
 class Annotations(_Content):
     """The file."""
 
-    images: tuple[Picture, ...]
+    images: tuple[ListedPicture, ...]
     annotations: tuple[Object, ...] = ()
     categories: tuple[Category, ...]
 

@@ -10,22 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoseg.data.channels import SPELLINGS
 from autoseg.data.layouts._folder import entries
 from autoseg.imaging.read import stem_of, suffix_of
 
-CHANNELS = ("FLAIR", "T1", "T1ce", "T2")
-SPELLINGS = {
-    "flair": "FLAIR",
-    "t2f": "FLAIR",
-    "t1": "T1",
-    "t1n": "T1",
-    "t1w": "T1",
-    "t1ce": "T1ce",
-    "t1c": "T1ce",
-    "t1gd": "T1ce",
-    "t2": "T2",
-    "t2w": "T2",
-}
 _MODALITY = re.compile(rf"(?:(.*)[_-])?({'|'.join(sorted(SPELLINGS, key=len, reverse=True))})", re.IGNORECASE)
 _SEGMENTATION = re.compile(r"(?:(.*)[_-])?seg", re.IGNORECASE)
 _TO_2022 = re.compile(r"brats(?:20)?(?:1[7-9]|2[0-2])_.*\d", re.IGNORECASE)
@@ -67,12 +55,6 @@ class CaseFolder:
     def is_case(self) -> bool:
         """The folder is a case, be it incomplete."""
         return bool(self.modalities) or self.follows_release
-
-
-def canonical(name: str) -> str:
-    """One name for a channel, whoever spells it: "t1gd" -> "T1ce"; other names in small letters."""
-    tidy = name.strip().lower()
-    return SPELLINGS.get(tidy, tidy)
 
 
 def is_to_2022(case: str) -> bool:

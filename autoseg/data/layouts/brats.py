@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from autoseg.data.channels import CHANNELS
 from autoseg.data.dataset import Case, Dataset, Finding, Labels
-from autoseg.data.layouts._brats_folder import CHANNELS, CaseFolder, case_folders, is_from_2023, is_to_2022
+from autoseg.data.layouts._brats_folder import CaseFolder, case_folders, is_from_2023, is_to_2022
 from autoseg.data.layouts._grades import GRADE, grades_of
 from autoseg.errors import listing
 

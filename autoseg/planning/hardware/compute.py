@@ -13,10 +13,11 @@ from itertools import pairwise
 from math import log, prod, sqrt
 
 from autoseg.planning.hardware.layers import IMAGE, Operation, operations
-from autoseg.planning.hardware.memory import find_recipe, largest_memory
+from autoseg.planning.hardware.memory import largest_memory
 from autoseg.planning.plan import Configuration, NetworkPlan, Plan
 from autoseg.planning.rules.cost import estimate
 from autoseg.planning.rules.topology import stage_voxels
+from autoseg.planning.training_recipe import mirror_axes
 
 THIN = 8  # channels in or out below which a convolution moves more than it multiplies
 
@@ -140,14 +141,12 @@ def prediction_flops(plan: Plan, name: str, recipe: str, window_flops: Callable[
     spacing is that of the median image.
     """
     configuration = plan.configuration(name)
-    settings = configuration.inference
     shape = configuration.resampling.resize or configuration.median_shape
     spacing = [step * before / now for step, before, now in zip(configuration.spacing, configuration.median_shape, shape, strict=True)]
-    millimetres = prod(size * step * settings.step for size, step in zip(configuration.patch_size, spacing, strict=True))
+    millimetres = prod(size * step * configuration.inference.step for size, step in zip(configuration.patch_size, spacing, strict=True))
     if configuration.dimensions == 2:
         millimetres *= min((one.spacing[0] for one in plan.configurations.values() if one.dimensions == 3), default=1.0)
-    mirrored = set(settings.mirror_axes).intersection(find_recipe(configuration, recipe).augmentation.mirror_axes)
-    own = window_flops(name) * 2.0 ** len(mirrored) / millimetres
+    own = window_flops(name) * 2.0 ** len(mirror_axes(configuration, recipe)) / millimetres
     return own + (prediction_flops(plan, configuration.previous_stage, recipe, window_flops) if configuration.previous_stage else 0.0)
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
-from autoseg.errors import PlanError
 from autoseg.planning.hardware.layers import operations
 from autoseg.planning.hardware.replay import Moment, replay
 from autoseg.planning.plan import Configuration, Recipe
+from autoseg.planning.training_recipe import training_recipe
 
 GB = 2**30
 CONTEXT = GB // 2  # CUDA's context and the libraries' kernels: typical of recent cards and drivers, not measured here
@@ -102,7 +102,7 @@ def training_memory(
     PlanError
         the plan has several recipes and none of that name
     """
-    rules, made = find_recipe(configuration, recipe), operations(configuration, in_channels, num_classes)
+    rules, made = training_recipe(configuration, recipe), operations(configuration, in_channels, num_classes)
     voxels, value = configuration.batch_size * prod(configuration.patch_size), FLOAT if precision == "float32" else HALF
     weights = FLOAT * sum(one.weights for one in made)
     image = voxels * in_channels * value if value != FLOAT else 0
@@ -131,20 +131,6 @@ def largest_memory(configuration: Configuration, in_channels: int, num_classes: 
     return max(
         (training_memory(configuration, in_channels, num_classes, precision=precision, recipe=name) for name in recipes), key=lambda one: one.total
     )
-
-
-def find_recipe(configuration: Configuration, name: str) -> Recipe:
-    """The recipe of that name, or the only one.
-
-    Raises
-    ------
-    PlanError
-        there are several and none is called so
-    """
-    recipes = {str(key): recipe for key, recipe in configuration.training.recipes.items()}
-    if len(recipes) > 1 and name not in recipes:
-        raise PlanError(f"training.recipes has no '{name}'. It has: {', '.join(recipes)}.")
-    return recipes[name] if name in recipes else next(iter(recipes.values()))
 
 
 def _states(recipe: Recipe) -> int:

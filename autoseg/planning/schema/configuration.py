@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from autoseg.imaging.image import Shape3
 from autoseg.planning.schema.blocks import AxisCounts, Block, Count, Inference, Name, Normalization, Positive, Resampling, Training
 from autoseg.planning.schema.classification import Classification, loss_of_classes_fault
 from autoseg.planning.schema.faults import Fault, raise_if_any, shown
@@ -58,6 +59,12 @@ class Configuration(Block):
     training: Training = Field(description="what the trainer does")
     inference: Inference = Field(Inference(), description="what the predictor does")
     why: dict[str, str] = Field(default_factory=dict, description="decision to reason")
+
+    @property
+    def patch_3d(self) -> Shape3:
+        """The patch as Z, Y, X; a 2D patch is one slice thick."""
+        z, y, x = self.patch_size if self.dimensions == 3 else (1, *self.patch_size)
+        return z, y, x
 
     @property
     def keeps_zero(self) -> bool:

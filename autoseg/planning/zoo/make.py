@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from math import ceil
 
-from autoseg.data.layouts._brats_folder import canonical
+from autoseg.data.channels import canonical
 from autoseg.errors import AutosegError, PlanError, listing
 from autoseg.planning.plan import Configuration, Plan, file_content, validate_plan
 from autoseg.planning.reasons.wording import extents

@@ -8,10 +8,9 @@ import torch
 from live_memory import rehearsed_peak
 from torch import Tensor
 
-from autoseg.errors import PlanError
 from autoseg.networks import build
 from autoseg.planning.hardware.layers import operations
-from autoseg.planning.hardware.memory import CONTEXT, LOSS, find_recipe, training_memory
+from autoseg.planning.hardware.memory import CONTEXT, LOSS, training_memory
 from autoseg.planning.hardware.replay import replay
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.schema.losses import LOSS_TERMS
@@ -139,15 +138,6 @@ def test_grows_with_batch_and_precision(small_plan: Plans) -> None:
     assert training_memory(larger, 1, 3).activations == 2 * half.activations
     assert single.activations > 1.8 * half.activations
     assert single.weight_copies == 0
-
-
-def test_recipe_by_name_or_the_only_one(small_plan: Plans) -> None:
-    configuration = configuration_of(small_plan, "plain 2D")
-    only = configuration.training.recipes["default"]
-    assert find_recipe(configuration, "fast") is only
-    both = configuration.model_copy(update={"training": configuration.training.model_copy(update={"recipes": {"default": only, "fast": only}})})
-    with pytest.raises(PlanError, match=r"no 'slow'. It has: default, fast"):
-        training_memory(both, 1, 2, recipe="slow")
 
 
 def test_every_loss_has_its_memory() -> None:
