@@ -77,7 +77,9 @@ def demo(
     evaluated = evaluate(output, unseen, output=root, dataset=DATASET, workspace=root, scheme="brats20", progress=progress)
     dataset = open_dataset(unseen)
     picture = root / "demo.png"
-    draw_cases(list(dataset.cases), dict(predicted.files), evaluated.evaluation, dataset.labels, picture, title="Unseen phantoms")
+    draw_cases(
+        list(dataset.cases), dict(predicted.files), evaluated.evaluation, dataset.labels, dataset.channel_names, picture, title="Unseen phantoms"
+    )
     curves = root / "models" / DATASET / "3d_fullres" / "fold_0" / "progress.png"
     return Demonstrated(root, evaluated.evaluation, picture, curves, evaluated.csv)
 

@@ -10,6 +10,7 @@ from autoseg.errors import AutosegError
 from autoseg.imaging.read import read_image, read_labels
 from autoseg.inference.uncertainty_files import FOLDER, TABLE, map_files
 from autoseg.planning.plan import Plan
+from autoseg.preprocessing.source import read_shown
 from autoseg.reporting.overlay import Comparison, draw_comparison
 
 SHOWN = 4  # cases in the picture
@@ -35,7 +36,7 @@ def draw_doubtful(cases: Sequence[Case], files: Mapping[str, Path], plan: Plan, 
     doubts = {str(name): float(value) for name, value in table["doubt"].items()}
     by_name = {case.name: case for case in cases}
     chosen = sorted(by_name, key=lambda name: (-doubts[name], name))[:SHOWN]
-    rows = [_row(by_name[name], files[name], doubts[name]) for name in chosen]
+    rows = [_row(by_name[name], plan.dataset.channel_names, files[name], doubts[name]) for name in chosen]
     draw_comparison(rows, output / FOLDER / "most_doubtful.png", labels=plan.labels, title="Most doubtful cases")
 
 
@@ -53,8 +54,8 @@ def read_doubts(path: Path) -> pd.DataFrame:
         raise AutosegError(f"{path} cannot be read: {error}. Remove it, and predict again with --uncertainty.") from error
 
 
-def _row(case: Case, segmentation: Path, doubt: float) -> Comparison:
-    scan = read_image(case.channels[:1])
+def _row(case: Case, channel_names: Sequence[str], segmentation: Path, doubt: float) -> Comparison:
+    scan = read_shown(case, channel_names)
     path = map_files(segmentation, 1)[0]
     entropy = read_image([path]).array[0] / (255 if path.suffix == ".png" else 1)
     geometry = scan.geometry

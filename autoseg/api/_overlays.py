@@ -103,7 +103,7 @@ def mark_cases(
             with naming(case):
                 found = _read_declared(source, labels)
                 if table is not None and not listed:
-                    measured, placed = tells_spacing(case.channels[0]), tells_place(case.channels[0])
+                    measured, placed = tells_spacing(case.first), tells_place(case.first)
                     table.put(case.name, found.geometry, localise(found, targets, measured=measured, placed=placed), measured=measured)
                 if not drawn:
                     draw_location(_location(case, source, found), outlined, picture, notes=notes)
@@ -130,7 +130,7 @@ def _read_declared(source: LabelSource, labels: Labels) -> LabelMap:
 
 
 def _location(case: Case, source: LabelSource, found: LabelMap) -> Location:
-    first = case.channels[0]
+    first = case.first
     scan: Image = read_image([first])
     try:
         require_same_grid(scan.geometry, found.geometry)

@@ -13,9 +13,10 @@ from autoseg.api._tasks import DONE, SEGMENTATION, require_segmenting
 from autoseg.api._validate_reconstruction import place_reconstructor
 from autoseg.data.dataset import Case
 from autoseg.data.inputs import find_all_cases
-from autoseg.errors import listing
+from autoseg.errors import counted, listing
 from autoseg.evaluation.postprocessing import Rule, apply_rules
 from autoseg.files import require_writable, sweep
+from autoseg.imaging.sources import Absent
 from autoseg.inference.cascade import TrainedFolds, load_trained, trained_on_others
 from autoseg.inference.class_table import TABLE as CLASSES
 from autoseg.inference.class_table import classify_cases
@@ -26,6 +27,7 @@ from autoseg.inference.run import Outcome, Source, predict_cases, reconstruct_ca
 from autoseg.inference.several import place_together
 from autoseg.inference.uncertainty_files import TABLE
 from autoseg.planning.plan import Plan
+from autoseg.planning.schema.configuration import channel_positions
 from autoseg.progress import Progress
 
 
@@ -133,7 +135,9 @@ def carry_out(request: Request) -> Done:
         request.notify(models.reason)
     target = Path(request.output)
     require_elsewhere(target, sources)
-    cases = find_all_cases(sources, trained[0].plan.dataset.channel_names, stack=trained[0].plan.dataset.stack)
+    spare = _unseen_channels(trained)
+    cases = find_all_cases(sources, trained[0].plan.dataset.channel_names, spare=spare, stack=trained[0].plan.dataset.stack)
+    _notice_absent(cases, trained[0].plan.dataset.channel_names, request.notify)
     require_writable(target)
     if trained[0].task == SEGMENTATION:
         return _segment(request, models, trained, cases, device)
@@ -194,6 +198,21 @@ def _segment(request: Request, models: Chosen, trained: Sequence[TrainedFolds], 
     doubt = target / TABLE if request.uncertainty else None
     predicted = _predicted(outcome, made_by, tuple(rule.describe() for rule in rules), doubt, classes, segmenter.execution.describe(), started)
     return Done(predicted, tuple(cases), segmenter.plan)
+
+
+def _unseen_channels(trained: Sequence[TrainedFolds]) -> set[int]:
+    """Places of the dataset's channels that none of the networks looks at."""
+    known = trained[0].plan.dataset.channel_names
+    models = [model for one in trained for model in (*one.models[:1], *one.previous[:1])]
+    seen = {place for model in models for place in channel_positions(model.plan.image_channels(model.configuration_name), known) or range(len(known))}
+    return set(range(len(known))) - seen
+
+
+def _notice_absent(cases: Sequence[Case], names: Sequence[str], notify: Callable[[str], None]) -> None:
+    absent = {place for case in cases for place, channel in enumerate(case.channels) if isinstance(channel, Absent)}
+    if absent:
+        lacking = sum(any(isinstance(channel, Absent) for channel in case.channels) for case in cases)
+        notify(f"{counted(lacking, 'case')} without {listing(names[place] for place in sorted(absent))}, which these networks do not look at.")
 
 
 def _rules(request: Request, models: Chosen) -> Sequence[Rule]:

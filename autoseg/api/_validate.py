@@ -13,11 +13,12 @@ from autoseg.evaluation.reconstructions import ReconstructionScores
 from autoseg.evaluation.result import Evaluation
 from autoseg.evaluation.targets import targets_learned
 from autoseg.imaging.image import Shape3
-from autoseg.imaging.read import read_image, read_labels
+from autoseg.imaging.read import read_labels
 from autoseg.inference.cascade import load_trained
 from autoseg.inference.model_folder import fold_of
 from autoseg.inference.run import is_finished, predict_cases
 from autoseg.inference.timing import TIMING, MemoryWatch, TimingRecord, describe_machine
+from autoseg.preprocessing.source import read_shown
 from autoseg.progress import Progress, silent
 from autoseg.reporting.overlay import Comparison, draw_comparison
 from autoseg.reporting.scores import draw_scores
@@ -68,24 +69,31 @@ def validate(
     evaluation = evaluate_folder(outcome.files, references, labels, targets=targets, progress=progress)
     evaluation.write(folder)
     draw_scores(evaluation.table, folder / "scores.png")
-    draw_cases(cases, outcome.files, evaluation, labels, folder / "validation.png")
+    draw_cases(cases, outcome.files, evaluation, labels, segmenter.plan.dataset.channel_names, folder / "validation.png")
     return evaluation
 
 
 def draw_cases(
-    cases: Sequence[Case], predictions: Mapping[str, Path], evaluation: Evaluation, labels: Labels, target: Path, *, title: str = ""
+    cases: Sequence[Case],
+    predictions: Mapping[str, Path],
+    evaluation: Evaluation,
+    labels: Labels,
+    channel_names: Sequence[str],
+    target: Path,
+    *,
+    title: str = "",
 ) -> None:
     """A picture of a few cases between the worst and the best."""
     by_name = {case.name: case for case in cases}
     table = evaluation.table
     means = table[table["region"] == (evaluation.leading == "regions")].groupby("case")["dice"].mean()
     dice = {str(case): float(mean) for case, mean in means.items()}
-    rows = [_comparison(by_name[name], predictions[name], dice[name]) for name in from_worst_to_best(dice)]
+    rows = [_comparison(by_name[name], channel_names, predictions[name], dice[name]) for name in from_worst_to_best(dice)]
     draw_comparison(rows, target, labels=labels, title=title)
 
 
-def _comparison(case: Case, prediction: Path, dice: float) -> Comparison:
-    image = read_image(case.channels[:1])
+def _comparison(case: Case, channel_names: Sequence[str], prediction: Path, dice: float) -> Comparison:
+    image = read_shown(case, channel_names)
     reference = read_labels(case.label).array if case.label else None
     geometry = image.geometry
     return Comparison(

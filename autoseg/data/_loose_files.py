@@ -7,7 +7,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from autoseg.data.channels import CHANNELS, SPELLINGS, canonical
@@ -16,17 +16,19 @@ from autoseg.data.layouts._brats_folder import split_modality, split_segmentatio
 from autoseg.data.layouts._folder import is_picture, split_number
 from autoseg.errors import AutosegError, listing
 from autoseg.imaging.read import stem_of
+from autoseg.imaging.sources import Absent
 
 Grouped = dict[str, dict[int, list[Path]]]
 
 
-def group_files(files: Sequence[Path], channel_names: tuple[str, ...]) -> list[Case]:
+def group_files(files: Sequence[Path], channel_names: tuple[str, ...], spare: Collection[int] = ()) -> list[Case]:
     """The cases that files in one folder make up.
 
     Parameters
     ----------
     files : image files, at least one
     channel_names : the model's channels, in its order
+    spare : places of channels that may be missing, since no network looks at them
 
     Raises
     ------
@@ -34,15 +36,15 @@ def group_files(files: Sequence[Path], channel_names: tuple[str, ...]) -> list[C
         a channel is missing or is there twice, a file belongs to no channel, two files make the same case; all cases are named
     """
     grouped = _by_name(files, channel_names)
-    return group_numbered(files, channel_names) if grouped is None else _complete(grouped, channel_names, channel_names)
+    return group_numbered(files, channel_names, spare) if grouped is None else _complete(grouped, channel_names, channel_names, spare)
 
 
-def group_numbered(files: Sequence[Path], channel_names: tuple[str, ...]) -> list[Case]:
+def group_numbered(files: Sequence[Path], channel_names: tuple[str, ...], spare: Collection[int] = ()) -> list[Case]:
     """Like `group_files`, where names of channels are not looked for."""
     grouped = _by_number(files, len(channel_names))
     if grouped is None:
         return group_whole(files, len(channel_names))
-    return _complete(grouped, channel_names, [f"{channel} ({index:04d})" for index, channel in enumerate(channel_names)])
+    return _complete(grouped, channel_names, [f"{channel} ({index:04d})" for index, channel in enumerate(channel_names)], spare)
 
 
 def group_whole(files: Sequence[Path], n_channels: int = 1) -> list[Case]:
@@ -147,11 +149,11 @@ def _by_number(files: Sequence[Path], n_channels: int) -> Grouped | None:
     return grouped if within or (len(starts) == len(grouped) and len(grouped) > 1) else None
 
 
-def _complete(grouped: Grouped, channel_names: tuple[str, ...], titles: Sequence[str]) -> list[Case]:
+def _complete(grouped: Grouped, channel_names: tuple[str, ...], titles: Sequence[str], spare: Collection[int]) -> list[Case]:
     cases, faults = [], []
     for name, found in sorted(grouped.items()):
         there = listing(file.name for same in found.values() for file in same)
-        missing = [title for index, title in enumerate(titles) if index not in found]
+        missing = [title for index, title in enumerate(titles) if index not in found and index not in spare]
         doubled = [titles[index] for index, same in found.items() if index < len(channel_names) and len(same) > 1]
         surplus = [file.name for index, same in found.items() if index >= len(channel_names) for file in same]
         if missing:
@@ -161,6 +163,7 @@ def _complete(grouped: Grouped, channel_names: tuple[str, ...], titles: Sequence
         if surplus:
             faults.append(f"{name}: {listing(surplus)} is beyond the model's {len(channel_names)} channels ({', '.join(channel_names)})")
         if not (missing or doubled or surplus):
-            cases.append(Case(name, tuple(found[index][0] for index in range(len(channel_names))), None, group=name))
+            channels = tuple(found[index][0] if index in found else Absent() for index in range(len(channel_names)))
+            cases.append(Case(name, channels, None, group=name))
     require_complete(faults)
     return cases

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.imaging.image import Spacing3
-from autoseg.imaging.sources import ImageSource, LabelSource, Source, all_files
+from autoseg.imaging.sources import Absent, ImageSource, LabelSource, Source, all_files
 
 Part = Literal["training", "validation"]
 
@@ -96,7 +96,8 @@ class Case:
     Attributes
     ----------
     name : unique in its dataset; names every file that is made of the case
-    channels : one source for each channel in the dataset's channel order, or a single one that holds all channels
+    channels : one source for each channel in the dataset's channel order, or a single one that holds all channels; of a case to predict one that no
+        network looks at may be `Absent`
     label : the segmentation, or None for a case to predict
     group : cases of one group (a patient, copies of a picture) never part between training and validation, unless the dataset came divided so
     part : "training" or "validation" where the dataset comes divided; else None
@@ -109,6 +110,11 @@ class Case:
     group: str
     part: Part | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def first(self) -> ImageSource:
+        """The first channel that is there."""
+        return next(source for source in self.channels if not isinstance(source, Absent))
 
     @property
     def scans(self) -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ from autoseg.imaging._composed import coloured, marked, painted, stacked
 from autoseg.imaging._integers import narrowed, whole_numbers
 from autoseg.imaging._whole import Voxels, unreadable
 from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
-from autoseg.imaging.sources import Drawing, ImageSource, LabelSource, Mask, Picture, Slices
+from autoseg.imaging.sources import Absent, Drawing, ImageSource, LabelSource, Mask, Picture, Slices
 
 SUFFIXES = (".nii.gz", ".nrrd", ".tiff", ".jpeg", ".nii", ".mha", ".mhd", ".png", ".tif", ".bmp", ".jpg")
 """The endings that are read and written, longest first."""
@@ -30,7 +30,8 @@ def read_image(sources: Sequence[ImageSource]) -> Image:
 
     Parameters
     ----------
-    sources : files or slices in channel order; one with several channels (4-D NIfTI (X, Y, Z, C), RGB picture) adds all of them, alpha is dropped
+    sources : files or slices in channel order; one with several channels (4-D NIfTI (X, Y, Z, C), RGB picture) adds all of them, alpha is dropped;
+        one that is absent adds zeros
 
     Returns
     -------
@@ -45,19 +46,22 @@ def read_image(sources: Sequence[ImageSource]) -> Image:
     AutosegError
         no file is given, or a file's ending is unknown
     """
-    if not sources:
+    there = [source for source in sources if not isinstance(source, Absent)]
+    if not there:
         raise AutosegError("A scan needs at least one file.")
-    voxels, geometry = read_stored(sources[0])
-    parts = [voxels]
-    for source in sources[1:]:
+    voxels, geometry = read_stored(there[0])
+    read = [voxels]
+    for source in there[1:]:
         voxels, found = read_stored(source)
         try:
             require_same_grid(geometry, found)
         except GeometryMismatch as error:
             raise GeometryMismatch(
-                f"{source} does not lie on the grid of {sources[0]}: {error}. Resample one onto the other, or correct its header."
+                f"{source} does not lie on the grid of {there[0]}: {error}. Resample one onto the other, or correct its header."
             ) from None
-        parts.append(voxels)
+        read.append(voxels)
+    rest, zeros = iter(read), np.zeros((1, *geometry.shape), read[0].dtype) if len(there) < len(sources) else read[0]
+    parts = [zeros if isinstance(source, Absent) else next(rest) for source in sources]
     # converted and joined in one go, so that the scan is written once
     array = np.ascontiguousarray(parts[0], np.float32) if len(parts) == 1 else np.concatenate(parts, dtype=np.float32, casting="unsafe")
     return Image(array, geometry)
@@ -102,6 +106,8 @@ def read_stored(source: ImageSource) -> tuple[Voxels, Geometry]:
     """
     if isinstance(source, Slices):
         return stacked(source, _read_file)
+    if isinstance(source, Absent):
+        raise ValueError("a channel that is absent cannot be read by itself")
     return coloured(source, _read_file) if isinstance(source, Picture) else _read_file(source)
 
 

@@ -96,7 +96,15 @@ class Drawing:
         return f"{self.file} (annotations of {self.picture})"
 
 
-ImageSource = Path | Slices | Picture
+@dataclass(frozen=True)
+class Absent:
+    """A channel that a scan lacks, and that no network looks at: zeros stand for it."""
+
+    def __str__(self) -> str:
+        return "(none)"
+
+
+ImageSource = Path | Slices | Picture | Absent
 LabelSource = Path | Slices | Mask | Drawing
 Source = ImageSource | LabelSource
 
@@ -107,6 +115,8 @@ def files_of(source: Source) -> tuple[Path, ...]:
         return (source,)
     if isinstance(source, Slices):
         return source.files
+    if isinstance(source, Absent):
+        return ()
     return files_of(source.of) if isinstance(source, Mask) else (source.file,)
 
 

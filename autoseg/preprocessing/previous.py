@@ -121,5 +121,5 @@ def _bring(case: Case, file: Path, plan: Plan, configuration: Configuration, sto
         try:
             classes = bring_to_grid(labels, placement, ready_shape, plan, configuration)
         except AutosegError as error:
-            raise type(error)(f"{file} for {case.channels[0]}: {error} Delete the file and predict the case anew.") from error
+            raise type(error)(f"{file} for {case.first}: {error} Delete the file and predict the case anew.") from error
     store.put(case, file, classes)

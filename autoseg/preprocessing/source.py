@@ -4,15 +4,17 @@
 - Every error begins with the case's name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
+from autoseg.data.channels import canonical
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, GeometryMismatch, Interrupted
 from autoseg.imaging.image import Geometry, Image, LabelMap, require_same_grid
 from autoseg.imaging.read import read_image, read_labels
+from autoseg.imaging.sources import Absent
 from autoseg.imaging.values import count_values
 from autoseg.planning.plan import Plan
 
@@ -51,6 +53,27 @@ def read_scan(case: Case, plan: Plan) -> Image:
     return image
 
 
+def read_shown(case: Case, channel_names: Sequence[str]) -> Image:
+    """Read the one channel of a case that pictures show: FLAIR, in which most tumours stand out, where there is one; else the first.
+
+    Parameters
+    ----------
+    case : its files hold these channels, each one of them or all in one
+    channel_names : the dataset's
+
+    Raises
+    ------
+    AutosegError
+        a file is missing or damaged
+    """
+    position = next((place for place, name in enumerate(channel_names) if canonical(name) == "FLAIR"), 0)
+    if len(case.channels) == len(channel_names):
+        channel = case.channels[position]
+        return read_image([case.first if isinstance(channel, Absent) else channel])
+    image = read_image(case.channels)
+    return Image(image.array[position : position + 1], image.geometry)
+
+
 def read_segmentation(case: Case, plan: Plan, grid: Geometry) -> LabelMap | None:
     """Read the segmentation of a case; None where it has none.
 
@@ -69,7 +92,7 @@ def read_segmentation(case: Case, plan: Plan, grid: Geometry) -> LabelMap | None
     try:
         require_same_grid(grid, labels.geometry)
     except GeometryMismatch as error:
-        raise GeometryMismatch(f"{case.label} does not lie on the grid of {case.channels[0]}: {error}. Correct one of the two.") from None
+        raise GeometryMismatch(f"{case.label} does not lie on the grid of {case.first}: {error}. Correct one of the two.") from None
     unknown = sorted(count_values(labels.array).keys() - set(plan.labels.allowed))
     if unknown:
         found, declared = ", ".join(map(str, unknown)), ", ".join(map(str, plan.labels.allowed))

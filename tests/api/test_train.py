@@ -215,3 +215,15 @@ def test_resized_images_of_some_channels_from_plan_to_prediction(planned: Path, 
     (scan,) = case.glob("*_t1.nii*")
     image, labels = read_image((scan,)), read_labels(file)
     require_same_grid(image.geometry, labels.geometry)
+    fewer = tmp_path / "fewer" / case.name
+    fewer.mkdir(parents=True)
+    for ending in ("t1", "t2"):
+        (found,) = case.glob(f"*_{ending}.nii*")
+        (fewer / found.name).symlink_to(found.resolve())
+    said: list[str] = []
+    again = autoseg.predict(fewer, tmp_path / "again", model=trained.folder, device="cpu", notify=said.append)
+    assert (read_labels(again.files[case.name]).array == labels.array).all()
+    assert said == ["1 case without FLAIR, T1ce, which these networks do not look at."]
+    (fewer / f"{case.name}_t2.nii.gz").unlink()
+    with pytest.raises(AutosegError, match="missing T2;"):
+        autoseg.predict(fewer, tmp_path / "less", model=trained.folder, device="cpu")

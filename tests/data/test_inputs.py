@@ -13,6 +13,7 @@ from autoseg.data.dataset import Case
 from autoseg.data.inputs import find_all_cases, find_cases
 from autoseg.errors import AutosegError
 from autoseg.imaging.read import read_image
+from autoseg.imaging.sources import Absent, ImageSource, files_of
 
 BRATS = ("FLAIR", "T1", "T1ce", "T2")
 RGB = ("R", "G", "B")
@@ -46,6 +47,52 @@ def test_channels_reach_the_model_in_its_order(tmp_path: Path) -> None:
         sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 5, 6), value, np.int16)), str(folder / f"{folder.name}_{ending}.nii.gz"))
     (case,) = find_cases(tmp_path, ("t1gd", "T2w", "Flair"))
     assert read_image(case.channels).array[:, 0, 0, 0].tolist() == [3, 4, 1]
+
+
+class TestSpareChannels:
+    """T1 and T2 are places 1 and 3."""
+
+    def held(self, cases: Sequence[Case]) -> dict[str, list[str]]:
+        return {
+            case.name: [str(channel) if isinstance(channel, Absent) else files_of(channel)[0].name for channel in case.channels] for case in cases
+        }
+
+    def test_folders_of_brats(self, tmp_path: Path) -> None:
+        brats_case(tmp_path, "BraTS20_Training_001", ("_flair", "_t1ce"))
+        brats_case(tmp_path, "BraTS20_Training_002", ("_flair", "_t1ce", "_t2"))
+        cases = find_cases(tmp_path, BRATS, spare={1, 3})
+        assert self.held(cases) == {
+            "BraTS20_Training_001": ["BraTS20_Training_001_flair.nii.gz", "(none)", "BraTS20_Training_001_t1ce.nii.gz", "(none)"],
+            "BraTS20_Training_002": [
+                "BraTS20_Training_002_flair.nii.gz", "(none)", "BraTS20_Training_002_t1ce.nii.gz", "BraTS20_Training_002_t2.nii.gz",
+            ],
+        }  # fmt: skip
+        assert [path.name for path in cases[0].scans] == ["BraTS20_Training_001_flair.nii.gz", "BraTS20_Training_001_t1ce.nii.gz"]
+        with pytest.raises(AutosegError, match=r"001: missing T1ce"):
+            brats_case(tmp_path / "other", "BraTS20_Training_001", ("_flair", "_t1"))
+            find_cases(tmp_path / "other", BRATS, spare={1, 3})
+
+    def test_files_by_name(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a_flair.nii.gz", "a_t1ce.nii.gz", "b_T1gd.nii.gz", "b_flair.nii.gz")
+        assert self.held(find_cases(tmp_path, BRATS, spare={1, 3})) == {
+            "a": ["a_flair.nii.gz", "(none)", "a_t1ce.nii.gz", "(none)"],
+            "b": ["b_flair.nii.gz", "(none)", "b_T1gd.nii.gz", "(none)"],
+        }
+
+    def test_numbers_stay_those_of_all_channels(self, tmp_path: Path) -> None:
+        """Two files are not taken for the two channels that are needed."""
+        touch(tmp_path / "right", "a_0000.nii.gz", "a_0002.nii.gz")
+        assert self.held(find_cases(tmp_path / "right", BRATS, spare={1, 3})) == {"a": ["a_0000.nii.gz", "(none)", "a_0002.nii.gz", "(none)"]}
+        touch(tmp_path / "wrong", "a_0000.nii.gz", "a_0001.nii.gz")
+        with pytest.raises(AutosegError, match=r"a: missing channel T1ce \(0002\)"):
+            find_cases(tmp_path / "wrong", BRATS, spare={1, 3})
+
+    def test_a_description_that_names_fewer(self, tmp_path: Path) -> None:
+        touch(tmp_path, "imagesTs/a_0000.nii.gz", "imagesTs/a_0001.nii.gz")
+        describe(tmp_path, channel_names={"0": "T1ce", "1": "FLAIR"})
+        assert self.held(find_cases(tmp_path, BRATS, spare={1, 3})) == {"a": ["a_0001.nii.gz", "(none)", "a_0000.nii.gz", "(none)"]}
+        with pytest.raises(AutosegError, match="T2 is not"):
+            find_cases(tmp_path, BRATS, spare={1})
 
 
 class TestBrats:

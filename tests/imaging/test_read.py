@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from autoseg.errors import AutosegError, GeometryMismatch, UnreadableFile
 from autoseg.imaging.read import SUFFIXES, read_geometry, read_image, read_labels, stem_of, suffix_of
+from autoseg.imaging.sources import Absent
 
 REAL = os.environ.get("AUTOSEG_TEST_DATA")
 AFFINE = np.array([[0, -0.8, 0.1, 12], [1.2, 0, 0, -30], [0, 0.1, 3, 7], [0, 0, 0, 1]])
@@ -128,6 +129,15 @@ def test_pages_of_a_tiff_are_slices(tmp_path: Path) -> None:
     image = read_image([tmp_path / "a.tif"])
     assert np.array_equal(image.array[0], stack)
     assert not image.geometry.flat
+
+
+def test_an_absent_channel_is_zero(tmp_path: Path) -> None:
+    voxels = numbers((4, 3, 2))
+    path = save(tmp_path / "a.nii.gz", voxels)
+    array = read_image([Absent(), path, Absent(), path]).array
+    assert array.shape == (4, 2, 3, 4) and not array[[0, 2]].any() and (array[[1, 3]] == voxels.T).all()
+    with pytest.raises(AutosegError, match="at least one file"):
+        read_image([Absent()])
 
 
 def test_channels_of_two_grids(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Files against the plan: what fits comes back as it was stored, what does not is named after case and file."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, GeometryMismatch, Interrupted, UnreadableFile
@@ -11,7 +13,7 @@ from autoseg.imaging.image import Geometry, Image, LabelMap
 from autoseg.imaging.read import read_image, read_labels
 from autoseg.imaging.write import write_image, write_labels
 from autoseg.planning.plan import Plan
-from autoseg.preprocessing.source import naming, read_scan, read_segmentation
+from autoseg.preprocessing.source import naming, read_scan, read_segmentation, read_shown
 
 Plans, Cases = Callable[..., Plan], Callable[..., Case]
 
@@ -71,3 +73,17 @@ def test_interruptions_and_defects_pass_as_they_are(make_case: Cases) -> None:
         with pytest.raises(type(error)) as caught, naming(make_case()):
             raise error
         assert caught.value is error
+
+
+@pytest.mark.parametrize(("names", "value"), [(("t1n", "t2f"), 1.0), (("pre", "FLAIR"), 1.0), (("CT", "PET"), 0.0)])
+@pytest.mark.parametrize("together", [False, True])
+def test_pictures_show_flair_where_there_is_one(names: tuple[str, str], value: float, together: bool, tmp_path: Path) -> None:
+    grid = Geometry.of((2, 3, 4))
+    files = [tmp_path / f"{channel}.nii.gz" for channel in (0, 1)]
+    for channel, file in enumerate(files):
+        write_image(Image(np.full((1, 2, 3, 4), channel, np.float32), grid), file)
+    if together:
+        joined = sitk.JoinSeries([sitk.ReadImage(str(file)) for file in files])
+        files = [tmp_path / "both.nii.gz"]
+        sitk.WriteImage(joined, str(files[0]))
+    assert (read_shown(Case("a", tuple(files), None, "a"), names).array == np.full((1, 2, 3, 4), value)).all()

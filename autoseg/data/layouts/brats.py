@@ -9,7 +9,7 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from autoseg.data.dataset import Case, Dataset, Finding, Labels
 from autoseg.data.layouts._brats_folder import CaseFolder, case_folders, is_from_2023, is_to_2022
 from autoseg.data.layouts._grades import GRADE, grades_of
 from autoseg.errors import listing
+from autoseg.imaging.sources import Absent, ImageSource
 
 LOOKS_LIKE = "BraTS: case folders with <case>_flair, _t1, _t1ce, _t2 (or -t2f, -t1n, -t1c, -t2w) and <case>_seg as .nii or .nii.gz"
 LABELS_TO_2022 = Labels(
@@ -90,15 +91,16 @@ def load(root: Path) -> Dataset:
     )
 
 
-def channels_of(found: CaseFolder, names: Sequence[str]) -> tuple[Path, ...] | None:
-    """The files of the canonical channels `names`; None if one is missing or is there twice."""
+def channels_of(found: CaseFolder, names: Sequence[str], spare: Collection[str] = ()) -> tuple[ImageSource, ...] | None:
+    """The files of the canonical channels `names`; None if one is there twice, or is missing and not among the `spare`, which may be."""
     files = [found.modalities.get(name, ()) for name in names]
-    return tuple(same[0] for same in files) if all(len(same) == 1 for same in files) else None
+    sound = all(len(same) == 1 or (not same and name in spare) for name, same in zip(names, files, strict=True))
+    return tuple(same[0] if same else Absent() for same in files) if sound else None
 
 
-def channel_faults(found: CaseFolder, names: Sequence[str]) -> list[str]:
-    """What is wrong with the files of the canonical channels `names`, in words."""
-    missing = [name for name in names if name not in found.modalities]
+def channel_faults(found: CaseFolder, names: Sequence[str], spare: Collection[str] = ()) -> list[str]:
+    """What is wrong with the files of the canonical channels `names`, of which those in `spare` may be missing, in words."""
+    missing = [name for name in names if name not in found.modalities and name not in spare]
     faults = []
     if missing:
         there = [path.name for paths in found.modalities.values() for path in paths]
