@@ -20,7 +20,7 @@ from autoseg.planning.presets import find_preset
 from autoseg.planning.reasons import configurations as which
 from autoseg.planning.reasons import decisions as why
 from autoseg.planning.reasons.wording import extents
-from autoseg.planning.rules.lowres import LowResolution, lower_resolution
+from autoseg.planning.rules.lowres import LowResolution, lower_resolution, wider_view
 from autoseg.planning.rules.normalization import choose_normalization
 from autoseg.planning.rules.patch import Budget, Fit, fit_patch
 from autoseg.planning.rules.recipes import augmentation_reason, cascade_augmentation_reason, cascade_recipes, recipes
@@ -65,7 +65,8 @@ def make_plan(
     _check_grid(grid)
     budget = Budget(chosen, memory, _label_entries(dataset_block.labels), prod(grid.median_shape) * dataset_block.num_cases)
     normalization = choose_normalization(fingerprint.channel_names, fingerprint.intensities, fingerprint.median_relative_size_after_crop)
-    slices, no_slices = _slices(grid.plane(), budget, normalization)
+    pictures = grid.median_shape[0] == 1 and spacing is None
+    slices, no_slices = _slices(*(_wider(grid.plane(), budget) if pictures else (grid.plane(), budget)), normalization)
     volumes, no_volumes = _volumes(grid, budget, normalization)
     not_made = no_slices | no_volumes
     if not slices and not volumes:
@@ -92,6 +93,17 @@ def _check_grid(grid: Grid) -> None:
     if not 1 <= voxels <= MOST_VOXELS:
         size = "not one voxel" if voxels < 1 else f"{voxels:.2g} voxels"
         raise AutosegError(f"At a spacing of {spacing} mm the median image would have {size}. Give another spacing, or correct those of the cases.")
+
+
+def _wider(grid: Grid, budget: Budget) -> tuple[Grid, Budget]:
+    """The grid of pictures, coarser where the preset wants a patch to see more of them than it does, and the budget there."""
+    full, view = fit_patch(grid.spacing, grid.median_shape, budget), budget.preset.slices.view
+    wider = wider_view(grid.spacing, grid.median_shape, full, budget, view)
+    if wider is None:
+        return grid, budget
+    why_spacing, why_shape = which.wider_spacing(grid, full, wider, view), which.lower_shape(wider)
+    coarse = replace(grid, spacing=wider.spacing, median_shape=wider.median_shape, why_spacing=why_spacing, why_shape=why_shape)
+    return coarse, replace(budget, dataset_voxels=budget.dataset_voxels / wider.saving)
 
 
 def _slices(grid: Grid, budget: Budget, normalization: NormalizationChoice) -> tuple[Made, Reasons]:

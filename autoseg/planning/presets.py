@@ -11,6 +11,8 @@
   the first: 65e3 multiplications a pixel (7 stages) against 57e3 a voxel in 3D (5 stages). At the same rate of arithmetic (estimated, not measured) a
   second trains 2.2e5 pixels; at 160 outputs a pixel, shared among the reference batch of 12, the 2D reference is 2.7e5 x 160 / 12 = 4e6.
   The batch stops at 2 volumes or 12 slices: in a short training more steps are worth more than larger batches.
+  Such patches see little of a large picture. In ten minutes on 201 pictures of 640 x 640 with tumours, networks that saw 36 % of a picture reached a
+  mean Dice of 0.62 where there is tumour, and of 0.74 where the pictures were made coarser and seen whole; so pictures are.
   So every configuration, the coarser grid included, costs at most 1.4 times the arithmetic of the brain plan whose 529 steps took 15 minutes, and 20
   minutes see 400 steps. A cascade's further input channels add 432 multiplications a voxel each, one part in 130.
 """
@@ -32,6 +34,7 @@ class Sizing:
     room_for : the patch is reduced until a batch of this size fits
     max_features : limit of the channels of deep stages
     max_batch : limit of the batch, or None
+    view : the part of a picture that a patch should see, for which pictures are made coarser, see `wider_view`; 0: they stay as they are
     """
 
     reference: float
@@ -39,6 +42,7 @@ class Sizing:
     room_for: int
     max_features: int
     max_batch: int | None = None
+    view: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ PRESETS: dict[str, Preset] = {
     "cpu": Preset(
         family="plain_unet",
         volumes=Sizing(reference=19e6, reference_batch=2, room_for=2, max_features=320, max_batch=2),
-        slices=Sizing(reference=4e6, reference_batch=12, room_for=2, max_features=512, max_batch=12),
+        slices=Sizing(reference=4e6, reference_batch=12, room_for=2, max_features=512, max_batch=12, view=0.9),
         reference_gb=0.27,
         base_features=16,
         encoder_blocks=(2,),

@@ -13,7 +13,7 @@ from autoseg.data.dataset import Case
 from autoseg.data.inputs import find_all_cases, find_cases
 from autoseg.errors import AutosegError
 from autoseg.imaging.read import read_image
-from autoseg.imaging.sources import Absent, ImageSource, files_of
+from autoseg.imaging.sources import Absent, files_of
 
 BRATS = ("FLAIR", "T1", "T1ce", "T2")
 RGB = ("R", "G", "B")

@@ -8,7 +8,7 @@ from math import prod
 
 from autoseg.planning.plan import Configuration
 from autoseg.planning.reasons.wording import extents, part, percent
-from autoseg.planning.rules.lowres import SMALLEST_COVERAGE, SMALLEST_SAVING, LowResolution, coverage
+from autoseg.planning.rules.lowres import COARSEST, SMALLEST_COVERAGE, SMALLEST_SAVING, LowResolution, coverage
 from autoseg.planning.rules.patch import Fit
 from autoseg.planning.rules.spacing import Grid
 from autoseg.planning.rules.topology import SIMILAR_SPACING, SMALLEST_EDGE
@@ -69,6 +69,16 @@ def lower_spacing(grid: Grid, full: Fit, lower: LowResolution) -> str:
         f"At {extents(grid.spacing)} mm a patch of {extents(full.patch_size)} sees {part(seen)}, less than {percent(SMALLEST_COVERAGE)}."
         f" Made 3% coarser {lower.steps} times{uneven}{stayed}: at {extents(lower.spacing)} mm a patch of {extents(lower.fit.patch_size)} sees"
         f" {percent(now)}, and the image has {lower.saving:.3g} times fewer voxels."
+    )
+
+
+def wider_spacing(grid: Grid, full: Fit, wider: LowResolution, view: float) -> str:
+    seen, now = coverage(full.patch_size, grid.median_shape), coverage(wider.fit.patch_size, wider.median_shape)
+    enough = "" if now >= view else f", and it stops at {COARSEST:g} times as coarse"
+    return (
+        f"{grid.why_spacing} There a patch of {extents(full.patch_size)} sees {part(seen)}, less than the {percent(view)} that the preset wants:"
+        f" made 3% coarser {wider.steps} times, to {extents(wider.spacing)} mm, where a patch of {extents(wider.fit.patch_size)} sees"
+        f" {percent(now)}{enough}."
     )
 
 

@@ -2,6 +2,8 @@
 
 - Patches that see little of the image lack context; a coarser grid gives it. The grid is coarsened until a patch covers a quarter of the image.
 - A grid that holds nearly as many voxels as the full one would learn the same again, so it is dropped.
+- Pictures have no other configuration that could give the context. Where a preset asks for it, their one grid is made coarser until a patch sees
+  nearly all of a picture, but at most twice as coarse: small structures must not vanish.
 """
 
 from dataclasses import dataclass, replace
@@ -11,6 +13,7 @@ from autoseg.planning.rules.patch import Budget, Fit, fit_patch
 
 SMALLEST_COVERAGE = 0.25
 SMALLEST_SAVING = 2.0
+COARSEST = 2.0  # times the spacing of pictures
 _STEP = 1.03
 
 
@@ -68,6 +71,30 @@ def lower_resolution(spacing: tuple[float, ...], median_shape: tuple[float, ...]
         shape = tuple(max(1, round(extent)) for extent in extents)
         fit = fit_patch(coarser, shape, replace(budget, dataset_voxels=voxels * cases))
         found, patch_voxels = LowResolution(coarser, shape, fit, steps, full_voxels / voxels), prod(fit.patch_size)
+    return found
+
+
+def wider_view(spacing: tuple[float, ...], median_shape: tuple[float, ...], full: Fit, budget: Budget, least: float) -> LowResolution | None:
+    """The first coarser grid of pictures on which a patch sees a part of them.
+
+    Parameters
+    ----------
+    spacing, median_shape, full : of the pictures as they are, two axes
+    budget : of the pictures as they are; the share of the dataset is taken at the coarser grid
+    least : the part to see, above 0 and at most 1
+
+    Returns
+    -------
+    LowResolution | None : None where a patch sees that much already; at most `COARSEST` times as coarse, seeing less where that is not enough
+    """
+    cases, found = budget.dataset_voxels / prod(median_shape), None
+    seen, factor, steps = coverage(full.patch_size, median_shape), 1.0, 0
+    while seen < least and factor * _STEP <= COARSEST:
+        factor, steps = factor * _STEP, steps + 1
+        shape = tuple(max(1, round(extent / factor)) for extent in median_shape)
+        fit = fit_patch(tuple(value * factor for value in spacing), shape, replace(budget, dataset_voxels=prod(shape) * cases))
+        found = LowResolution(tuple(value * factor for value in spacing), shape, fit, steps, prod(median_shape) / prod(shape))
+        seen = coverage(fit.patch_size, shape)
     return found
 
 

@@ -6,7 +6,7 @@ from math import prod
 import pytest
 
 from autoseg.planning.presets import find_preset
-from autoseg.planning.rules.lowres import SMALLEST_COVERAGE, LowResolution, coverage, lower_resolution
+from autoseg.planning.rules.lowres import COARSEST, SMALLEST_COVERAGE, LowResolution, coverage, lower_resolution, wider_view
 from autoseg.planning.rules.patch import Budget, fit_patch
 
 Three = tuple[float, float, float]
@@ -57,3 +57,31 @@ def test_fine_axes_are_coarsened_alone_until_they_have_caught_up() -> None:
     assert found is not None
     assert found.spacing[0] == 5 and found.spacing[1] == found.spacing[2] < 2.5
     assert found.median_shape[0] == 100
+
+
+def wider(shape: tuple[float, float], least: float = 0.9, spacing: tuple[float, float] = (1.0, 1.0)) -> LowResolution | None:
+    budget = Budget(find_preset("cpu"), 0.27, 3, prod(shape) * 100)
+    return wider_view(spacing, shape, fit_patch(spacing, shape, budget), budget, least)
+
+
+def test_pictures_are_made_coarser_until_a_patch_sees_nearly_all() -> None:
+    """A patch of 384 x 384: of 640 x 640 it sees 36 %, and 90 % of 404 x 404, which is 1.58 times as coarse; the next step is 1.03**16."""
+    found = wider((640.0, 640.0), spacing=(0.5, 0.7))
+    assert found is not None and found.fit.patch_size == (384, 384)
+    assert found.steps == 16 and found.spacing == pytest.approx((0.5 * 1.03**16, 0.7 * 1.03**16))
+    assert found.median_shape == (round(640 / 1.03**16),) * 2 and found.saving == pytest.approx(640**2 / 399**2)
+    assert coverage(found.fit.patch_size, found.median_shape) >= 0.9
+
+
+def test_pictures_that_are_seen_stay_and_huge_ones_become_at_most_twice_as_coarse() -> None:
+    assert wider((256.0, 256.0)) is None and wider((2000.0, 2000.0), least=0.0) is None
+    found = wider((2000.0, 3000.0))
+    assert found is not None and COARSEST / 1.03 < found.spacing[0] <= COARSEST
+    assert coverage(found.fit.patch_size, found.median_shape) < 0.9
+
+
+def test_the_share_of_the_dataset_is_that_of_the_coarser_pictures() -> None:
+    budget = Budget(find_preset("cpu"), 0.27, 3, 640.0**2 * 10)
+    full = fit_patch((1.0, 1.0), (640.0, 640.0), budget)
+    found = wider_view((1.0, 1.0), (640.0, 640.0), full, budget, 0.9)
+    assert found is not None and found.fit.batch_by_dataset == round(399**2 * 10 * 0.05 / 384**2)
