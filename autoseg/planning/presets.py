@@ -11,8 +11,8 @@
   the first: 65e3 multiplications a pixel (7 stages) against 57e3 a voxel in 3D (5 stages). At the same rate of arithmetic (estimated, not measured) a
   second trains 2.2e5 pixels; at 160 outputs a pixel, shared among the reference batch of 12, the 2D reference is 2.7e5 x 160 / 12 = 4e6.
   The batch stops at 2 volumes or 12 slices: in a short training more steps are worth more than larger batches.
-  Such patches see little of a large picture. In ten minutes on 201 pictures of 640 x 640 with tumours, networks that saw 36 % of a picture reached a
-  mean Dice of 0.62 where there is tumour, and of 0.74 where the pictures were made coarser and seen whole; so pictures are.
+  Such patches see little of a large picture, so pictures are made coarser: in ten minutes on pictures of 640 x 640 with tumours, a network that saw
+  36 % of one reached a mean Dice of 0.62 where there is tumour, and 0.74 where it saw them whole (`benchmarks/pictures.py`).
   So every configuration, the coarser grid included, costs at most 1.4 times the arithmetic of the brain plan whose 529 steps took 15 minutes, and 20
   minutes see 400 steps. A cascade's further input channels add 432 multiplications a voxel each, one part in 130.
 """
