@@ -87,7 +87,7 @@ def plan(
     workspace : folder with `raw_data/`; by default `AUTOSEG_WORKSPACE`, else the current one
     preset : "default", "cpu", "resenc_m", "resenc_l" or "resenc_xl"; by default "default"
     gpu_memory_gb : memory to plan for, in GB, or "auto" for that of the graphics card at hand; by default the preset's own
-    spacing : millimetres along Z, Y, X to resample 3D data to, instead of the rule's
+    spacing : millimetres along Z, Y, X to resample to, instead of the rule's; of slices Y and X count
     source : a plan to take over instead of deciding: another dataset's name, or a file of ours or of nnU-Net's (`nnUNetPlans.json`)
     labels : "regions" (a sigmoid each; they may overlap) or "classes"; by default regions where the dataset declares them with the values that they
         are written as, as BraTS does

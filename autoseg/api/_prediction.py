@@ -209,10 +209,9 @@ def _unseen_channels(trained: Sequence[TrainedFolds]) -> set[int]:
 
 
 def _notice_absent(cases: Sequence[Case], names: Sequence[str], notify: Callable[[str], None]) -> None:
-    absent = {place for case in cases for place, channel in enumerate(case.channels) if isinstance(channel, Absent)}
-    if absent:
-        lacking = sum(any(isinstance(channel, Absent) for channel in case.channels) for case in cases)
-        notify(f"{counted(lacking, 'case')} without {listing(names[place] for place in sorted(absent))}, which these networks do not look at.")
+    lacking = [sum(isinstance(case.channels[place], Absent) for case in cases if place < len(case.channels)) for place in range(len(names))]
+    if said := [f"{name} of {counted(number, 'case')}" for name, number in zip(names, lacking, strict=True) if number]:
+        notify(f"Not there, and not looked at by these networks: {listing(said)}.")
 
 
 def _rules(request: Request, models: Chosen) -> Sequence[Rule]:

@@ -41,7 +41,7 @@ def plan(
     gpu_memory: Annotated[
         str | None, typer.Option(help="Memory to plan for: GB, or auto for this machine's card. Default: the preset's own.")
     ] = None,
-    spacing: Annotated[str | None, typer.Option(help="Resample 3D data to this spacing: millimetres along Z,Y,X, such as 1,1,1.")] = None,
+    spacing: Annotated[str | None, typer.Option(help="Resample to this spacing: millimetres along Z,Y,X, such as 1,1,1; Y,X of slices.")] = None,
     source: Annotated[str | None, typer.Option("--from", help="Take over the plan of another dataset, or a plan file, ours or nnU-Net's.")] = None,
     labels: Annotated[str | None, typer.Option(help="What networks learn: classes or regions. Default: regions where declared.")] = None,
     stack: Annotated[str | None, typer.Option(help=STACK_HELP)] = None,

@@ -28,19 +28,20 @@ def group_files(files: Sequence[Path], channel_names: tuple[str, ...], spare: Co
     ----------
     files : image files, at least one
     channel_names : the model's channels, in its order
-    spare : places of channels that may be missing, since no network looks at them
+    spare : places of channels that may be missing where files are named by channel, since no network looks at them; bare numbers must be complete,
+        as nobody can tell the second channel of a case from the first of another
 
     Raises
     ------
     AutosegError
         a channel is missing or is there twice, a file belongs to no channel, two files make the same case; all cases are named
     """
-    grouped = _by_name(files, channel_names)
-    return group_numbered(files, channel_names, spare) if grouped is None else _complete(grouped, channel_names, channel_names, spare)
+    grouped = _by_name(files, channel_names, needed=len(channel_names) - len(set(spare)))
+    return group_numbered(files, channel_names) if grouped is None else _complete(grouped, channel_names, channel_names, spare)
 
 
 def group_numbered(files: Sequence[Path], channel_names: tuple[str, ...], spare: Collection[int] = ()) -> list[Case]:
-    """Like `group_files`, where names of channels are not looked for."""
+    """Like `group_files`, where names of channels are not looked for; `spare` only where somebody declared what the numbers mean."""
     grouped = _by_number(files, len(channel_names))
     if grouped is None:
         return group_whole(files, len(channel_names))
@@ -93,7 +94,7 @@ def require_complete(faults: Sequence[str]) -> None:
         raise AutosegError(f"Some cases cannot be predicted:{lines}\nAdd the missing files, or move these cases elsewhere.")
 
 
-def _by_name(files: Sequence[Path], channel_names: tuple[str, ...]) -> Grouped | None:
+def _by_name(files: Sequence[Path], channel_names: tuple[str, ...], needed: int) -> Grouped | None:
     grouped: Grouped = defaultdict(lambda: defaultdict(list))
     unmatched = []
     for file in files:
@@ -102,7 +103,7 @@ def _by_name(files: Sequence[Path], channel_names: tuple[str, ...]) -> Grouped |
             unmatched.append(file)
         else:
             grouped[parts[0] or file.absolute().parent.name][parts[1]].append(file)
-    strays = [file for file in unmatched if not _beside_a_case(file, grouped, alone=len(grouped) == 1 and len(channel_names) > 1)]
+    strays = [file for file in unmatched if not _beside_a_case(file, grouped, alone=len(grouped) == 1 and needed > 1)]
     of_brats = all(canonical(name) in CHANNELS for name in channel_names)
     if not (of_brats and any(split_modality(stem_of(file)) or split_segmentation(stem_of(file)) is not None for file in strays)):
         if not grouped:

@@ -119,7 +119,8 @@ def _from_nnunet(source: Path, names: Names, spare: Collection[int]) -> list[Cas
         cases = list(nnunet.load(source).cases)
     else:
         files = nnunet.images(content, source, _nnunet_folder(source) or "imagesTr")
-        cases = group_numbered(files, theirs)
+        seen = {place for channel, place in enumerate(order) if channel not in spare}
+        cases = group_numbered(files, theirs, set(range(len(theirs))) - seen)
     return [_reorder(case, order, theirs) for case in cases]
 
 
@@ -153,12 +154,13 @@ def _order(theirs: Names, names: Names, spare: Collection[int], source: Path) ->
 
 
 def _reorder(case: Case, order: tuple[int | None, ...], theirs: Names) -> Case:
-    if len(case.channels) == 1 and order != tuple(range(len(theirs))):
+    together = len(case.channels) == 1 and len(theirs) > 1
+    if together and order != tuple(range(len(theirs))):
         raise AutosegError(
             f"{case.name}: {case.channels[0]} holds the channels {', '.join(theirs)} in one file, in another number or order than the model's."
             " Split it into one file for each channel."
         )
-    channels = case.channels if len(case.channels) == 1 else tuple(Absent() if place is None else case.channels[place] for place in order)
+    channels = case.channels if together else tuple(Absent() if place is None else case.channels[place] for place in order)
     return Case(case.name, channels, None, case.group)
 
 

@@ -39,7 +39,8 @@ def read_scan(case: Case, plan: Plan) -> Image:
         a file is missing or damaged, the channels are not as many as the plan's, or a voxel is NaN or infinite
     """
     image = read_image(case.channels)
-    files, expected = ", ".join(map(str, case.channels)), plan.dataset.channel_names
+    files = ", ".join(str(channel) for channel in case.channels if not isinstance(channel, Absent))
+    expected = plan.dataset.channel_names
     if len(image.array) != len(expected):
         raise AutosegError(
             f"{files} holds {len(image.array)} channels, but the plan wants {len(expected)}: {', '.join(expected)}. Give one file for each of them."

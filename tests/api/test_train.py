@@ -223,7 +223,7 @@ def test_resized_images_of_some_channels_from_plan_to_prediction(planned: Path, 
     said: list[str] = []
     again = autoseg.predict(fewer, tmp_path / "again", model=trained.folder, device="cpu", notify=said.append)
     assert (read_labels(again.files[case.name]).array == labels.array).all()
-    assert said == ["1 case without FLAIR, T1ce, which these networks do not look at."]
+    assert said == ["Not there, and not looked at by these networks: FLAIR of 1 case, T1ce of 1 case."]
     (fewer / f"{case.name}_t2.nii.gz").unlink()
     with pytest.raises(AutosegError, match="missing T2;"):
         autoseg.predict(fewer, tmp_path / "less", model=trained.folder, device="cpu")

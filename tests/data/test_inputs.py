@@ -79,13 +79,29 @@ class TestSpareChannels:
             "b": ["b_flair.nii.gz", "(none)", "b_T1gd.nii.gz", "(none)"],
         }
 
-    def test_numbers_stay_those_of_all_channels(self, tmp_path: Path) -> None:
-        """Two files are not taken for the two channels that are needed."""
-        touch(tmp_path / "right", "a_0000.nii.gz", "a_0002.nii.gz")
-        assert self.held(find_cases(tmp_path / "right", BRATS, spare={1, 3})) == {"a": ["a_0000.nii.gz", "(none)", "a_0002.nii.gz", "(none)"]}
-        touch(tmp_path / "wrong", "a_0000.nii.gz", "a_0001.nii.gz")
+    def test_bare_numbers_are_complete(self, tmp_path: Path) -> None:
+        """Nobody can tell the second channel of a case from the first of another."""
+        touch(tmp_path, "a_0000.nii.gz", "a_0002.nii.gz")
+        with pytest.raises(AutosegError, match=r"a: missing channel T1 \(0001\), T2 \(0003\)"):
+            find_cases(tmp_path, BRATS, spare={1, 3})
+
+    def test_numbers_that_a_description_explains(self, tmp_path: Path) -> None:
+        touch(tmp_path, "imagesTs/a_0000.nii.gz", "imagesTs/a_0002.nii.gz")
+        describe(tmp_path, channel_names=dict(enumerate(BRATS)))
+        assert self.held(find_cases(tmp_path, BRATS, spare={1, 3})) == {"a": ["a_0000.nii.gz", "(none)", "a_0002.nii.gz", "(none)"]}
+        (tmp_path / "imagesTs" / "a_0002.nii.gz").rename(tmp_path / "imagesTs" / "a_0001.nii.gz")
         with pytest.raises(AutosegError, match=r"a: missing channel T1ce \(0002\)"):
-            find_cases(tmp_path / "wrong", BRATS, spare={1, 3})
+            find_cases(tmp_path, BRATS, spare={1, 3})
+
+    def test_files_of_no_channel_are_not_passed_over(self, tmp_path: Path) -> None:
+        touch(tmp_path, "p1_flair.nii.gz", "p2.nii.gz")
+        with pytest.raises(AutosegError, match=r"p2\.nii\.gz in .*: the name ends with none of the model's channels"):
+            find_cases(tmp_path, BRATS, spare={1, 2, 3})
+
+    def test_a_description_of_the_one_channel_that_is_seen(self, tmp_path: Path) -> None:
+        touch(tmp_path, "imagesTs/a_0000.nii.gz")
+        describe(tmp_path, channel_names={"0": "T1ce"})
+        assert self.held(find_cases(tmp_path, BRATS, spare={0, 1, 3})) == {"a": ["(none)", "(none)", "a_0000.nii.gz", "(none)"]}
 
     def test_a_description_that_names_fewer(self, tmp_path: Path) -> None:
         touch(tmp_path, "imagesTs/a_0000.nii.gz", "imagesTs/a_0001.nii.gz")

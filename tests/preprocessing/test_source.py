@@ -11,6 +11,7 @@ from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError, GeometryMismatch, Interrupted, UnreadableFile
 from autoseg.imaging.image import Geometry, Image, LabelMap
 from autoseg.imaging.read import read_image, read_labels
+from autoseg.imaging.sources import Absent
 from autoseg.imaging.write import write_image, write_labels
 from autoseg.planning.plan import Plan
 from autoseg.preprocessing.source import naming, read_scan, read_segmentation, read_shown
@@ -87,3 +88,9 @@ def test_pictures_show_flair_where_there_is_one(names: tuple[str, str], value: f
         files = [tmp_path / "both.nii.gz"]
         sitk.WriteImage(joined, str(files[0]))
     assert (read_shown(Case("a", tuple(files), None, "a"), names).array == np.full((1, 2, 3, 4), value)).all()
+
+
+def test_pictures_show_what_there_is_where_flair_is_absent(tmp_path: Path) -> None:
+    file = tmp_path / "t1.nii.gz"
+    write_image(Image(np.full((1, 2, 3, 4), 7, np.float32), Geometry.of((2, 3, 4))), file)
+    assert (read_shown(Case("a", (Absent(), file), None, "a"), ("FLAIR", "T1")).array == 7).all()

@@ -74,7 +74,7 @@ def lower_spacing(grid: Grid, full: Fit, lower: LowResolution) -> str:
 
 def wider_spacing(grid: Grid, full: Fit, wider: LowResolution, view: float) -> str:
     seen, now = coverage(full.patch_size, grid.median_shape), coverage(wider.fit.patch_size, wider.median_shape)
-    enough = "" if now >= view else f", and it stops at {COARSEST:g} times as coarse"
+    enough = "" if now >= view else f"; one more step would be more than {COARSEST:g} times as coarse"
     return (
         f"{grid.why_spacing} There a patch of {extents(full.patch_size)} sees {part(seen)}, less than the {percent(view)} that the preset wants:"
         f" made 3% coarser {wider.steps} times, to {extents(wider.spacing)} mm, where a patch of {extents(wider.fit.patch_size)} sees"

@@ -81,7 +81,7 @@ def wider_view(spacing: tuple[float, ...], median_shape: tuple[float, ...], full
     ----------
     spacing, median_shape, full : of the pictures as they are, two axes
     budget : of the pictures as they are; the share of the dataset is taken at the coarser grid
-    least : the part to see, above 0 and at most 1
+    least : the part to see, 0 to 1; 0: never coarser
 
     Returns
     -------
