@@ -107,7 +107,7 @@ def test_the_current_dataset_is_the_only_one_or_the_last_planned(tmp_path: Path)
     place = workspace(tmp_path, "DatasetA")
     assert place.current() == "DatasetA"
     workspace(tmp_path, "DatasetB")
-    with pytest.raises(AutosegError, match=r"Which dataset\?.*DatasetA, DatasetB.*-d.*autoseg plan"):
+    with pytest.raises(AutosegError, match=r"Which dataset\?.*DatasetA, DatasetB. Name one, .*autoseg plan"):
         place.current()
     place.set_current("DatasetB")
     assert place.current() == "DatasetB"

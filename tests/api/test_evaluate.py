@@ -118,7 +118,7 @@ def test_what_cannot_be_is_said_before_anything_is_read(folders: tuple[Path, Pat
         autoseg.evaluate(*folders, scheme="brats24")
     with pytest.raises(AutosegError, match="nnunet has the same rules for every tumour"):
         autoseg.evaluate(*folders, tumour="metastasis")
-    with pytest.raises(AutosegError, match=r"tolerance .* is -1 mm"):
+    with pytest.raises(AutosegError, match=r"tolerance .* is -1; give 0 mm or more"):
         autoseg.evaluate(*folders, tolerance=-1)
 
 

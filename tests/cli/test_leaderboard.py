@@ -20,7 +20,7 @@ def test_tables_and_files(shell: Shell, trained: Path, tmp_path: Path) -> None:
         assert said in done.out
     folder = place / "models" / DATASET
     assert all((folder / f"leaderboard.{ending}").stat().st_size > 0 for ending in ("json", "csv", "png"))
-    assert "4d of" in shell.fails("leaderboard", DATASET, "-c", "4d", cwd=place)
+    assert "has no configuration 4d" in shell.fails("leaderboard", DATASET, "-c", "4d", cwd=place)
 
 
 def test_what_a_board_shows(capsys: pytest.CaptureFixture[str]) -> None:
