@@ -15,7 +15,7 @@ from autoseg.data.dataset import Case
 from autoseg.data.folds import read_folds
 from autoseg.data.layouts import open_dataset
 from autoseg.errors import AutosegError, UnreadableFile, counted, listing
-from autoseg.evaluation.crossval import FEW, patients_named
+from autoseg.evaluation.crossval import FEW, cases_of, patients_named
 from autoseg.evaluation.evaluate import evaluate_case
 from autoseg.evaluation.parts import CaseParts, parts_of
 from autoseg.evaluation.postprocessing import structures_of
@@ -252,8 +252,7 @@ def _remarks(place: Workspace, dataset: str, compared: Sequence[OutOfFold], shar
         remarks.append(f"{listing(whole)} resizes whole images, {listing(cropped)} crops them: ensembles of both are not compared.")
     count = len(set(patients_named(shared, patients)))
     if count < FEW:
-        of = f" of {counted(count, 'patient')}" if count < len(shared) else ""
-        remarks.append(f"{counted(len(shared), 'case')}{of}: so few say little about which is best, and about post-processing.")
+        remarks.append(f"{cases_of(count, len(shared))}: so few say little about which is best, and about post-processing.")
     return tuple(remarks)
 
 

@@ -176,11 +176,14 @@ def bootstrap_means(
     return np.concatenate(parts)
 
 
+def cases_of(patients: int, cases: int) -> str:
+    """So many cases in words, and of how many patients they are where some share one."""
+    return counted(cases, "case") + (f" of {counted(patients, 'patient')}" if patients < cases else "")
+
+
 def on_few(patients: int, cases: int | None = None) -> list[str]:
     """What to remark on intervals over so many patients, with so many cases where that is known; nothing where they are enough."""
-    said = counted(patients, "patient")
-    if cases is not None:
-        said = counted(cases, "case") + (f" of {said}" if patients < cases else "")
+    said = counted(patients, "patient") if cases is None else cases_of(patients, cases)
     return [f"{said}: intervals of so few say little."] if patients < FEW else []
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from math import inf, isnan
 
 from autoseg.errors import AutosegError, counted, listing
-from autoseg.evaluation.crossval import DRAWS, FEW, SEED, UNTOLD, CrossValidation, cross_validate, on_few
+from autoseg.evaluation.crossval import DRAWS, FEW, SEED, UNTOLD, CrossValidation, cases_of, cross_validate, on_few
 from autoseg.evaluation.result import METRICS
 from autoseg.evaluation.standings import Contestant, Leaderboard, Standing
 
@@ -97,9 +97,8 @@ def _on_left_out(left_out: Mapping[str, int], patients: int, count: int) -> list
     if not left_out:
         return on_few(patients, count)
     said = ", ".join(f"{number} of {name}" for name, number in left_out.items())
-    of = f" of {counted(patients, 'patient')}" if patients < count else ""
     few = " Intervals of so few say little." if patients < FEW else ""
-    return [f"Compared on the {counted(count, 'case')}{of} that all of them validated; left out: {said}.{few}"]
+    return [f"Compared on the {cases_of(patients, count)} that all of them validated; left out: {said}.{few}"]
 
 
 def _on_folds(contestants: Sequence[Contestant], cases: Sequence[str]) -> list[str]:

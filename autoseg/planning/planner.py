@@ -66,7 +66,7 @@ def make_plan(
     budget = Budget(chosen, memory, _label_entries(dataset_block.labels), prod(grid.median_shape) * dataset_block.num_cases)
     normalization = choose_normalization(fingerprint.channel_names, fingerprint.intensities, fingerprint.median_relative_size_after_crop)
     pictures = grid.median_shape[0] == 1 and spacing is None
-    slices, no_slices = _slices(*(_wider(grid.plane(), budget) if pictures else (grid.plane(), budget)), normalization)
+    slices, no_slices = _slices(grid.plane(), budget, normalization, view=chosen.slices.view if pictures else 0.0)
     volumes, no_volumes = _volumes(grid, budget, normalization)
     not_made = no_slices | no_volumes
     if not slices and not volumes:
@@ -95,19 +95,14 @@ def _check_grid(grid: Grid) -> None:
         raise AutosegError(f"At a spacing of {spacing} mm the median image would have {size}. Give another spacing, or correct those of the cases.")
 
 
-def _wider(grid: Grid, budget: Budget) -> tuple[Grid, Budget]:
-    """The grid of pictures, coarser where the preset wants a patch to see more of them than it does, and the budget there."""
-    full, view = fit_patch(grid.spacing, grid.median_shape, budget), budget.preset.slices.view
-    wider = wider_view(grid.spacing, grid.median_shape, full, budget, view)
-    if wider is None:
-        return grid, budget
-    why_spacing, why_shape = which.wider_spacing(grid, full, wider, view), which.lower_shape(wider)
-    coarse = replace(grid, spacing=wider.spacing, median_shape=wider.median_shape, why_spacing=why_spacing, why_shape=why_shape)
-    return coarse, replace(budget, dataset_voxels=budget.dataset_voxels / wider.saving)
-
-
-def _slices(grid: Grid, budget: Budget, normalization: NormalizationChoice) -> tuple[Made, Reasons]:
+def _slices(grid: Grid, budget: Budget, normalization: NormalizationChoice, *, view: float) -> tuple[Made, Reasons]:
+    """The configuration that sees slices, of coarser ones where a patch is to see a larger part (`view`) of them than it does."""
     fit = fit_patch(grid.spacing, grid.median_shape, budget)
+    wider = wider_view(grid.spacing, grid.median_shape, fit, budget, view)
+    if wider is not None:
+        why_spacing, why_shape = which.wider_spacing(grid, fit, wider, view), which.lower_shape(wider)
+        grid = replace(grid, spacing=wider.spacing, median_shape=wider.median_shape, why_spacing=why_spacing, why_shape=why_shape)
+        fit = wider.fit
     if not _is_trainable(fit):
         return {}, {SLICES: which.too_small(grid, fit)}
     return {SLICES: _configuration(grid, budget, fit, normalization, (True, which.slices_batch_dice()))}, {}
